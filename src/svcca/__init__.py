@@ -1,0 +1,1 @@
+"""SVCCA and its relatives: compare what neural networks have learned."""

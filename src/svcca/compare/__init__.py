@@ -1,0 +1,1 @@
+"""Layers against layers: which pairs, and the labelled matrix that comes out."""

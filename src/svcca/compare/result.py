@@ -1,0 +1,168 @@
+"""What a comparison returns: a frozen, labelled matrix that carries its own doubt."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from svcca.errors import FileError, InputError, message
+from svcca.files import PathLike, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMAT = "svcca.similarity_matrix"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer of a comparison.
+
+    Attributes:
+        name: Label: the layer's name in its model or file.
+        n_features: Width of its rows.
+        rank: Directions that took part in the comparison.
+        observation: Rule by which its output became rows, e.g. "pool" or "pixels (64 of 1024 positions, seed 0)".
+    """
+
+    name: str
+    n_features: int
+    rank: int
+    observation: str
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of what computes the numbers."""
+    return {"svcca": metadata.version("svcca"), "torch": torch.__version__, "python": platform.python_version()}
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMatrix:
+    """Similarity of every layer of one network with every layer of another.
+
+    Attributes:
+        values: Similarities, (rows, columns), float64.
+        rows: Layers of the first network, in order of execution.
+        columns: Layers of the second network, in order of execution.
+        measure: Name of the measure.
+        retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
+        n_samples: Number of rows that each layer was observed over.
+        chance: What unrelated layers of the same ranks would give, (rows, columns), float64.
+        warnings: What a reader must know before trusting a value, in plain words.
+        row_title: What the rows are, e.g. a file or model name.
+        column_title: What the columns are.
+        command: The command or call that computed it; may be empty.
+        versions: Versions of svcca, torch and Python.
+    """
+
+    values: npt.NDArray[np.float64]
+    rows: tuple[LayerSummary, ...]
+    columns: tuple[LayerSummary, ...]
+    measure: str
+    retained_variance: float
+    n_samples: int
+    chance: npt.NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
+    row_title: str = "a"
+    column_title: str = "b"
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=current_versions)
+
+    def __post_init__(self) -> None:
+        """Hold the shapes together; freeze the arrays."""
+        shape = (len(self.rows), len(self.columns))
+        for name in ("values", "chance"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise InputError(
+                    message(f"SimilarityMatrix {name}", f"finite numbers of shape {shape}", f"shape {array.shape}")
+                )
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def row_labels(self) -> tuple[str, ...]:
+        """Names of the row layers."""
+        return tuple(layer.name for layer in self.rows)
+
+    @property
+    def column_labels(self) -> tuple[str, ...]:
+        """Names of the column layers."""
+        return tuple(layer.name for layer in self.columns)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Similarities as a pandas DataFrame labelled by layer."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.values.copy(), index=list(self.row_labels), columns=list(self.column_labels))
+        return frame.rename_axis(index=self.row_title, columns=self.column_title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON types: what `save` writes and `svcca compare --json` prints."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plain |= {"values": self.values.tolist(), "chance": self.chance.tolist(), "warnings": list(self.warnings)}
+        plain |= {side: [asdict(layer) for layer in plain[side]] for side in ("rows", "columns")}
+        return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
+
+    def save(self, path: PathLike) -> Path:
+        """Write the matrix as JSON (versioned; numbers to full precision); nothing half-written is left behind.
+
+        Raises:
+            FileError: If the file cannot be written.
+        """
+        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: PathLike) -> SimilarityMatrix:
+        """Read a matrix that `save` wrote.
+
+        Raises:
+            FileError: If the file is missing, is no such JSON, or comes from a newer version.
+        """
+        where = f"load {path}"
+        try:
+            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(message(where, "a readable file", str(error.strerror))) from error
+        except ValueError as error:
+            raise FileError(message(where, "JSON that SimilarityMatrix.save wrote", str(error))) from error
+        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
+            raise FileError(message(where, f'JSON with "format": "{FORMAT}"', "another kind of file"))
+        if (version := plain.pop("version", None)) != FORMAT_VERSION:
+            remedy = "Upgrade svcca to read it"
+            raise FileError(message(where, f"format version {FORMAT_VERSION}", str(version), remedy=remedy))
+        try:
+            for side in ("rows", "columns"):
+                plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
+            return cls(**plain | {"warnings": tuple(plain["warnings"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise FileError(message(where, "every field of a SimilarityMatrix", str(error))) from error
+
+    # The two pictures live a step further down the flow; they are imported when asked for, and only there.
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw the matrix as a heatmap, on `ax` or on a new figure; returns both."""
+        from svcca.report.plots import heatmap
+
+        return heatmap(self, ax)
+
+    def report(self, path: PathLike) -> Path:
+        """Write one self-contained HTML page: heatmap, table, ranks, chance level, warnings, how it was computed.
+
+        Raises:
+            FileError: If the file cannot be written.
+        """
+        from svcca.report.html import write_report
+
+        return write_report(self, path)

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: no models, no layer names, no files, no figures."""

@@ -1,0 +1,147 @@
+"""The boundary: anything with `__dlpack__` or `__array__` becomes a checked torch tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca.errors import InputError, NonFiniteError, SampleError, message
+
+ArrayLike = Any
+"""Any object with `__dlpack__` or `__array__`: NumPy, torch, JAX, CuPy arrays, pandas frames."""
+
+
+def to_tensor(x: ArrayLike, where: str) -> Tensor:
+    """View an array as a detached tensor on its own device, without a copy where that is possible.
+
+    Args:
+        x: Any object with `__dlpack__` or `__array__`.
+        where: What the array is, for the error message.
+
+    Raises:
+        InputError: If `x` is no array, or its dtype is not a floating or complex one.
+    """
+    if isinstance(x, Tensor):
+        tensor = x.detach()
+    elif hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
+        tensor = torch.utils.dlpack.from_dlpack(x)
+    elif hasattr(x, "__array__"):
+        tensor = _from_numpy(np.asarray(x), where)
+    else:
+        raise InputError(message(where, "an array", type(x).__name__, remedy="Pass a tensor or a NumPy array"))
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(
+            message(
+                where,
+                "floating-point activations",
+                f"dtype {kind}",
+                "Labels, token ids or raw images are not activations",
+                "Convert with .astype('float32') if these really are activations",
+            )
+        )
+    return tensor
+
+
+def _from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
+    """Wrap a NumPy array; copies only what torch cannot view."""
+    if array.dtype.kind not in "fcbiu":
+        raise InputError(
+            message(
+                where,
+                "floating-point activations",
+                f"dtype {array.dtype}",
+                "An object array often holds rows of unequal length",
+                "Stack them into one array",
+            )
+        )
+    # torch cannot view read-only memory (np.load(mmap_mode="r")), other byte orders or negative strides.
+    viewable = array.flags.writeable and array.dtype.isnative and all(step >= 0 for step in array.strides)
+    return torch.from_numpy(array if viewable else np.array(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def to_rows(x: ArrayLike, where: str) -> Tensor:
+    """Check an array as activations: `(n_samples, n_features)`, floating point, finite, two samples or more.
+
+    Raises:
+        InputError: If it is no such array.
+        NonFiniteError: If it holds NaN or infinity.
+        SampleError: If it has fewer than two samples.
+    """
+    rows = to_tensor(x, where)
+    if rows.ndim != 2:
+        raise InputError(
+            message(
+                where,
+                "shape (n_samples, n_features)",
+                f"shape {tuple(rows.shape)}",
+                remedy="Reshape it to rows, or name an observation rule in svcca.compare(observe=...)",
+            )
+        )
+    if rows.shape[0] < 2:
+        raise SampleError(
+            message(where, "at least 2 samples", str(rows.shape[0]), "Correlation needs spread between samples")
+        )
+    if rows.shape[1] == 0:
+        raise InputError(message(where, "at least 1 feature", "0"))
+    check_finite(rows, where)
+    return rows
+
+
+def check_same_samples(x: Tensor, y: Tensor, where: str) -> None:
+    """Raise SampleError unless both sides have the same number of rows."""
+    if x.shape[0] != y.shape[0]:
+        raise SampleError(
+            message(
+                where,
+                "the same samples, in the same order, on both sides",
+                f"{x.shape[0]} and {y.shape[0]} rows",
+                remedy="Pass activations of one and the same list of inputs",
+            )
+        )
+
+
+def check_finite(x: Tensor, where: str) -> None:
+    """Raise NonFiniteError if `x` holds NaN or infinity; one pass, no temporary of its size otherwise."""
+    # A sum lets NaN and infinity through, and costs one read. It can overflow on finite input, hence the second look.
+    total = x.sum(dtype=torch.complex128 if x.is_complex() else _widest(x.device))
+    if bool(torch.isfinite(total)):
+        return
+    finite = torch.isfinite(x)
+    bad = int(finite.numel() - finite.sum())
+    if bad == 0:
+        return
+    first = tuple(int(i) for i in (~finite).nonzero()[0])
+    value = "NaN" if bool(torch.isnan(x[first])) else "infinity"
+    raise NonFiniteError(
+        message(
+            where,
+            "finite activations",
+            f"{bad} that are not (first: {value} at {first})",
+            "Training diverged, a half-precision layer overflowed, or an input is corrupt",
+        )
+    )
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """Give the widest real dtype a device computes in (Apple's GPU has no float64)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Give the dtype in which sums over samples are kept: float64, or complex128 for complex input."""
+    return torch.complex128 if dtype.is_complex else torch.float64
+
+
+def source_eps(dtype: torch.dtype) -> float:
+    """Give the machine epsilon that the data came with: noise below it is not signal."""
+    return float(torch.finfo(dtype).eps)
+
+
+def to_numpy(x: Tensor) -> np.ndarray[Any, Any]:
+    """Hand a (small) result over as a NumPy array on the CPU."""
+    array: np.ndarray[Any, Any] = x.detach().cpu().numpy()
+    return array

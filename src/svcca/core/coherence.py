@@ -1,0 +1,89 @@
+"""Two subspaces and the products of their orthonormal bases: all that any linear measure of a pair needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
+from svcca.core.linalg import svd
+from svcca.core.moments import JointMoments
+from svcca.core.subspace import Subspace
+from svcca.errors import InputError, message
+
+
+@dataclass(frozen=True, eq=False)
+class Coherence:
+    """The coherence matrix K = U_x^H U_y of two layers with centred X = U_x diag(s_x) V_x^H, Y likewise.
+
+    Its singular values are the canonical correlations; diag(s_x) K diag(s_y) has those of the cross-scatter X^H Y.
+    Cutting both layers to their leading directions cuts K to its leading block, so one decomposition a layer and one
+    product a pair serve every measure, with the SVD step and without it.
+
+    Attributes:
+        x: Subspace of the first layer.
+        y: Subspace of the second layer.
+        matrix: K, (x.rank, y.rank), float64.
+    """
+
+    x: Subspace
+    y: Subspace
+    matrix: Tensor
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples both layers were seen over."""
+        return self.x.n_samples
+
+    @classmethod
+    def from_subspaces(cls, x: Subspace, y: Subspace) -> Coherence:
+        """Pair two layers decomposed with their rows in memory.
+
+        Raises:
+            InputError: If one of them was decomposed from moments and so has no basis of the samples.
+        """
+        if x.basis is None or y.basis is None:
+            raise InputError(
+                message(
+                    "Coherence",
+                    "subspaces that hold their basis",
+                    "one decomposed from moments",
+                    remedy="Pass the JointMoments of the two layers to Coherence.from_moments",
+                )
+            )
+        check_same_samples(x.basis, y.basis, "Coherence")
+        return cls(x, y, x.basis.mH @ y.basis.to(x.basis.device))
+
+    @classmethod
+    def from_moments(cls, moments: JointMoments) -> Coherence:
+        """Decompose both layers from their joint moments and pair them."""
+        x = Subspace.from_moments(moments.x, "x")
+        y = Subspace.from_moments(moments.y, "y")
+        return cls(x, y, x.whitener.mH @ moments.cross_scatter @ y.whitener)
+
+    @classmethod
+    def from_rows(cls, x: ArrayLike, y: ArrayLike) -> Coherence:
+        """Decompose two arrays (n_samples, p) and (n_samples, q) and pair them."""
+        rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
+        check_same_samples(rows_x, rows_y, "x and y")
+        return cls.from_subspaces(Subspace.from_rows(rows_x, "x"), Subspace.from_rows(rows_y, "y"))
+
+    def keep(self, retained_variance: float) -> Coherence:
+        """Apply the SVD step to both layers."""
+        if retained_variance == 1:
+            return self
+        x, y = self.x.keep(retained_variance), self.y.keep(retained_variance)
+        return Coherence(x, y, self.matrix[: x.rank, : y.rank])
+
+    @cached_property
+    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """SVD of K as (A, rho, B^H): U_x A and U_y B are the orthonormal canonical variates, rho is in [0, 1]."""
+        a, rho, bh = svd(self.matrix)
+        return a, rho.clamp(0.0, 1.0), bh
+
+    @cached_property
+    def correlations(self) -> Tensor:
+        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
+        return self.factors[1]

@@ -1,0 +1,67 @@
+"""Rank cut-off, factorisations with a fallback, sign convention."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from svcca.errors import SolverError, message
+
+LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # public, but not re-exported for checkers
+FLOAT64_EPS = torch.finfo(torch.float64).eps
+
+
+def rank_rtol(size: int, source_eps: float) -> float:
+    """Give the relative cut below which a singular value of a layer counts as zero.
+
+    Two noises set it: rounding of the data themselves, `size * source_eps`, and rounding of the float64 scatter
+    matrix, whose eigenvalues are squares, `sqrt(size * eps64)`.
+
+    Args:
+        size: Order of the eigenproblem, min(n_samples, n_features).
+        source_eps: Machine epsilon of the dtype the activations came in.
+    """
+    return max(size * source_eps, math.sqrt(size * FLOAT64_EPS))
+
+
+def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, clipped at zero, and eigenvectors of a positive semi-definite matrix, largest first.
+
+    Raises:
+        SolverError: If neither `eigh` nor, after it, `svd` converges.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(scatter)
+    except LinAlgError:
+        # Divide and conquer can fail on tightly clustered spectra; the SVD of a Hermitian matrix is the same answer.
+        vectors, values, _ = svd(scatter)
+        return values, vectors
+    return values.flip(0).clamp_min(0.0), vectors.flip(1)
+
+
+def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin SVD `(u, s, vh)`, retried by way of a QR factorisation.
+
+    Raises:
+        SolverError: If no route converges.
+    """
+    try:
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    except LinAlgError:
+        q, r = torch.linalg.qr(matrix)
+        try:
+            u, s, vh = torch.linalg.svd(r, full_matrices=False)
+        except LinAlgError as error:
+            shape = tuple(matrix.shape)
+            raise SolverError(message("svd", "convergence", f"none for shape {shape}", str(error))) from error
+        u = q @ u
+    return u, s, vh
+
+
+def largest_loading_positive(vectors: Tensor) -> Tensor:
+    """Phase (sign, for real input) of each column that makes its entry of largest magnitude positive, shape (k,)."""
+    pivot = vectors.abs().argmax(dim=0, keepdim=True)
+    entries = vectors.gather(0, pivot).squeeze(0)
+    return torch.where(entries == 0, torch.ones_like(entries), torch.sgn(entries)).conj()

@@ -1,0 +1,154 @@
+"""Joint moments: sample count, means and centred scatter; they merge exactly.
+
+Nearly every linear measure of similarity is a function of these alone. Sums are kept in float64 whatever the input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from svcca.core.arrays import (
+    ArrayLike,
+    accumulator_dtype,
+    check_same_samples,
+    source_eps,
+    to_rows,
+)
+from svcca.errors import InputError, message
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Moments of one layer.
+
+    Attributes:
+        n_samples: Number of rows seen.
+        mean: Mean of each feature, (n_features,), float64.
+        scatter: Centred, unnormalised second moment X^H X, (n_features, n_features), float64.
+        source_eps: Machine epsilon of the dtype that the rows came in; sets the rank cut-off.
+    """
+
+    n_samples: int
+    mean: Tensor
+    scatter: Tensor
+    source_eps: float
+
+    @property
+    def n_features(self) -> int:
+        """Width of the layer."""
+        return self.mean.shape[0]
+
+    @property
+    def covariance(self) -> Tensor:
+        """Unbiased covariance (ddof 1), (n_features, n_features)."""
+        return self.scatter / (self.n_samples - 1)
+
+    @classmethod
+    def from_rows(cls, x: ArrayLike) -> Moments:
+        """Moments of an array (n_samples, n_features).
+
+        Cost: 2 n p^2 operations, a float64 copy of `x`.
+        """
+        rows = to_rows(x, "Moments x")
+        mean, centred = centre(rows)
+        return cls(rows.shape[0], mean, centred.mH @ centred, source_eps(rows.dtype))
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of both sets of samples together (Chan, Golub & LeVeque 1983), exact up to rounding."""
+        _check_width(self.n_features, other.n_features, "x")
+        n_samples = self.n_samples + other.n_samples
+        shift = other.mean - self.mean
+        weight = self.n_samples * other.n_samples / n_samples
+        return Moments(
+            n_samples,
+            self.mean + shift * (other.n_samples / n_samples),
+            self.scatter + other.scatter + weight * torch.outer(shift.conj(), shift),
+            max(self.source_eps, other.source_eps),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class JointMoments:
+    """Moments of two layers over the same samples.
+
+    Attributes:
+        x: Moments of the first layer, p features.
+        y: Moments of the second layer, q features.
+        cross_scatter: Centred, unnormalised X^H Y, (p, q), float64.
+
+    >>> import torch
+    >>> a, b = torch.randn(50, 3), torch.randn(50, 4)
+    >>> moments = JointMoments.from_rows(a[:20], b[:20]).update(a[20:], b[20:])
+    >>> moments.n_samples, tuple(moments.cross_scatter.shape)
+    (50, (3, 4))
+    """
+
+    x: Moments
+    y: Moments
+    cross_scatter: Tensor
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples seen."""
+        return self.x.n_samples
+
+    @property
+    def cross_covariance(self) -> Tensor:
+        """Unbiased cross-covariance (ddof 1), (p, q)."""
+        return self.cross_scatter / (self.n_samples - 1)
+
+    @classmethod
+    def from_rows(cls, x: ArrayLike, y: ArrayLike) -> JointMoments:
+        """Joint moments of arrays (n_samples, p) and (n_samples, q).
+
+        Raises:
+            InputError: For arrays that are no activations: wrong shape, integers, NaN, unequal rows.
+        """
+        rows_x, rows_y = to_rows(x, "JointMoments x"), to_rows(y, "JointMoments y")
+        check_same_samples(rows_x, rows_y, "JointMoments")
+        mean_x, centred_x = centre(rows_x)
+        mean_y, centred_y = centre(rows_y)
+        n_samples = rows_x.shape[0]
+        return cls(
+            Moments(n_samples, mean_x, centred_x.mH @ centred_x, source_eps(rows_x.dtype)),
+            Moments(n_samples, mean_y, centred_y.mH @ centred_y, source_eps(rows_y.dtype)),
+            centred_x.mH @ centred_y.to(centred_x.device),
+        )
+
+    def update(self, x: ArrayLike, y: ArrayLike) -> JointMoments:
+        """Joint moments with one more batch of rows."""
+        return self.merge(JointMoments.from_rows(x, y))
+
+    def merge(self, other: JointMoments) -> JointMoments:
+        """Joint moments of both sets of samples together; batches, processes and machines merge in any order."""
+        _check_width(self.y.n_features, other.y.n_features, "y")
+        shift_x = other.x.mean - self.x.mean
+        shift_y = other.y.mean - self.y.mean
+        weight = self.n_samples * other.n_samples / (self.n_samples + other.n_samples)
+        return JointMoments(
+            self.x.merge(other.x),
+            self.y.merge(other.y),
+            self.cross_scatter + other.cross_scatter + weight * torch.outer(shift_x.conj(), shift_y),
+        )
+
+
+def centre(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each feature and the centred rows, both in the accumulator's dtype; the input is left as it is."""
+    wide = rows.to(accumulator_dtype(rows.dtype), copy=True)
+    mean = wide.mean(dim=0)
+    return mean, wide.sub_(mean)
+
+
+def _check_width(expected: int, got: int, side: str) -> None:
+    if expected != got:
+        raise InputError(
+            message(
+                f"JointMoments.merge {side}",
+                f"the same width in every batch, {expected}",
+                str(got),
+                "The layer's output changes its width between batches",
+            )
+        )

@@ -1,0 +1,158 @@
+"""The SVD step: one decomposition of a layer, cut to the directions that hold its variance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from svcca.core.arrays import ArrayLike, source_eps, to_rows
+from svcca.core.linalg import FLOAT64_EPS, eigh_descending, largest_loading_positive, rank_rtol
+from svcca.core.moments import Moments, centre
+from svcca.errors import InputError, NonFiniteError, RankError, message
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """Singular values and directions of a centred layer, X = U diag(s) V^H.
+
+    Attributes:
+        n_samples: Number of samples n.
+        mean: Mean of each feature, (n_features,).
+        singular_values: Kept singular values s, (rank,), largest first; s^2 / (n - 1) is a variance.
+        directions: Kept right singular vectors V, (n_features, rank).
+        total_variance: Sum of *all* squared singular values, kept or not.
+        basis: Kept left singular vectors U, (n_samples, rank), where the rows are in memory; else None.
+    """
+
+    n_samples: int
+    mean: Tensor
+    singular_values: Tensor
+    directions: Tensor
+    total_variance: float
+    basis: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of kept directions."""
+        return self.singular_values.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Width of the layer."""
+        return self.mean.shape[0]
+
+    @property
+    def whitener(self) -> Tensor:
+        """V diag(1/s), (n_features, rank): centred rows times it are orthonormal columns."""
+        return self.directions / self.singular_values
+
+    @property
+    def explained_variance_ratio(self) -> Tensor:
+        """Share of the layer's variance along each kept direction, (rank,)."""
+        return self.singular_values**2 / self.total_variance
+
+    @classmethod
+    def from_moments(cls, moments: Moments, where: str = "Subspace x") -> Subspace:
+        """Decompose a layer from its moments; every direction above the numerical rank is kept.
+
+        Cost: about 9 p^3 operations.
+
+        Raises:
+            RankError: If the layer is constant.
+            NonFiniteError: If the scatter overflowed.
+        """
+        values, vectors = _positive_eigen(moments.scatter, moments.mean, moments.n_samples, moments.source_eps, where)
+        signs = largest_loading_positive(vectors)
+        total = float(torch.diagonal(moments.scatter).real.sum())
+        return cls(moments.n_samples, moments.mean, values.sqrt(), vectors * signs, total)
+
+    @classmethod
+    def from_rows(cls, x: ArrayLike, where: str = "Subspace x") -> Subspace:
+        """Decompose activations (n_samples, n_features) in memory; keeps the orthonormal basis of the samples.
+
+        Works in whichever of the p x p scatter and the n x n Gram matrix of the samples is smaller.
+
+        Cost: 2 n p min(n, p) + 9 min(n, p)^3 operations; memory: float64 copies of `x` and of the basis.
+
+        Raises:
+            InputError: For arrays that are no activations.
+            RankError: If the layer is constant.
+        """
+        rows = to_rows(x, where)
+        mean, centred = centre(rows)
+        n_samples, n_features = rows.shape
+        eps = source_eps(rows.dtype)
+        wide = n_features > n_samples
+        scatter = centred @ centred.mH if wide else centred.mH @ centred
+        values, vectors = _positive_eigen(scatter, mean, n_samples, eps, where)
+        singular_values = values.sqrt()
+        if wide:
+            basis, directions = vectors, (centred.mH @ vectors) / singular_values
+        else:
+            basis, directions = (centred @ vectors) / singular_values, vectors
+        signs = largest_loading_positive(directions)
+        total = float(torch.linalg.vector_norm(centred) ** 2)
+        return cls(n_samples, mean, singular_values, directions * signs, total, basis * signs)
+
+    def keep(self, retained_variance: float = 0.99, n_components: int | None = None) -> Subspace:
+        """Cut to the leading directions (Raghu et al. 2017, section 2).
+
+        Args:
+            retained_variance: Keep the smallest number of directions that hold this share of the variance, the one
+                that crosses it included; 1 keeps the numerical rank. Default 0.99.
+            n_components: Keep this many directions instead.
+
+        Raises:
+            InputError: If the share is outside (0, 1] or the number outside 1 .. rank.
+        """
+        if n_components is not None:
+            if not 1 <= n_components <= self.rank:
+                raise InputError(message("n_components", f"1 to {self.rank}, the layer's rank", str(n_components)))
+            return self._first(n_components)
+        check_retained_variance(retained_variance)
+        if retained_variance == 1:
+            return self
+        share = torch.cumsum(self.explained_variance_ratio, dim=0)
+        return self._first(min(int((share < retained_variance).sum()) + 1, self.rank))
+
+    def _first(self, rank: int) -> Subspace:
+        basis = None if self.basis is None else self.basis[:, :rank]
+        return replace(
+            self,
+            singular_values=self.singular_values[:rank],
+            directions=self.directions[:, :rank],
+            basis=basis,
+        )
+
+
+def check_retained_variance(share: float) -> None:
+    """Raise InputError unless 0 < share <= 1."""
+    if not 0 < share <= 1:
+        raise InputError(message("retained_variance", "a share in (0, 1]", str(share), remedy="The paper uses 0.99"))
+
+
+def _positive_eigen(scatter: Tensor, mean: Tensor, n_samples: int, eps: float, where: str) -> tuple[Tensor, Tensor]:
+    """Eigenvalues above the rank cut, largest first, and their vectors."""
+    total = float(torch.diagonal(scatter).real.sum())
+    if not math.isfinite(total):
+        raise NonFiniteError(message(where, "squares within float64", "an overflow", remedy="Scale the activations"))
+    # Subtracting a mean leaves a rounding residue of its size: a layer that is constant at 0.1 has a scatter of 1e-31.
+    residue = n_samples * float((16 * FLOAT64_EPS * mean.abs()).square().sum())
+    if total <= residue:
+        raise RankError(
+            message(
+                where,
+                "activations that vary between samples",
+                f"a constant layer (rank 0 over {n_samples} samples)",
+                "Dead units, or a layer that does not depend on its input",
+                "Leave it out",
+            )
+        )
+    # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
+    values, vectors = eigh_descending(scatter / total)
+    rtol = rank_rtol(scatter.shape[0], eps)
+    rank = int((values > max(rtol**2 * float(values[0]), residue / total)).sum())
+    return values[:rank] * total, vectors[:, :rank]
