@@ -1,1 +1,47 @@
-"""SVCCA and its relatives: compare what neural networks have learned."""
+"""SVCCA and its relatives: compare what neural networks have learned, and act on it.
+
+>>> import svcca, numpy as np
+>>> x = np.random.default_rng(0).normal(size=(1000, 20))
+>>> result = svcca.svcca(x, x @ np.random.default_rng(1).normal(size=(20, 30)))
+>>> round(result.similarity, 6)
+1.0
+"""
+
+from importlib import metadata as _metadata
+
+from svcca.capture.observations import Flatten, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.compare.pairs import compare
+from svcca.compare.result import LayerSummary, SimilarityMatrix
+from svcca.core.cca import CCAResult, cca, linear_cka, pwcca, svcca
+from svcca.core.measures import Similarity
+from svcca.core.moments import JointMoments, Moments
+from svcca.core.subspace import Subspace
+from svcca.errors import SvccaError, SvccaWarning
+from svcca.store import load_activations, save_activations
+
+__version__ = _metadata.version("svcca")
+
+__all__ = [
+    "CCAResult",
+    "Flatten",
+    "JointMoments",
+    "LastToken",
+    "LayerSummary",
+    "MeanToken",
+    "Moments",
+    "Pixels",
+    "Pool",
+    "Similarity",
+    "SimilarityMatrix",
+    "Subspace",
+    "SvccaError",
+    "SvccaWarning",
+    "Tokens",
+    "cca",
+    "compare",
+    "linear_cka",
+    "load_activations",
+    "pwcca",
+    "save_activations",
+    "svcca",
+]

@@ -101,6 +101,15 @@ class SimilarityMatrix:
         """Names of the column layers."""
         return tuple(layer.name for layer in self.columns)
 
+    def twin_matches(self) -> tuple[int, int]:
+        """Count row layers that are most similar to the column layer of their own name, and those that have one.
+
+        With one twin among L columns, unrelated networks would have one match in L (Kornblith et al. 2019, table 2).
+        """
+        best = self.values.argmax(axis=1)
+        twins = [i for i, name in enumerate(self.row_labels) if name in self.column_labels]
+        return sum(self.column_labels[best[i]] == self.row_labels[i] for i in twins), len(twins)
+
     def to_frame(self) -> pd.DataFrame:
         """Similarities as a pandas DataFrame labelled by layer."""
         import pandas as pd

@@ -1,0 +1,121 @@
+"""What a loader yields: how a model is called with it, on which device, and how many samples it holds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from svcca.errors import InputError, SampleError, message
+
+Forward = Callable[[nn.Module, Any], object]
+"""A user's own way to run a model on a batch: forward(model, batch)."""
+
+ONE_BATCH = 256
+"""Samples at a time where the data are one tensor instead of a loader."""
+
+LABEL_KEYS = ("labels", "label")
+
+
+def batches_of(data: object) -> Iterable[Any]:
+    """Give the batches in `data`: a loader or any iterable of batches, or one tensor, array or dict that is split.
+
+    Raises:
+        InputError: If `data` is nothing that can be iterated.
+    """
+    if isinstance(data, np.ndarray):
+        data = torch.from_numpy(data)
+    if isinstance(data, Tensor):
+        return torch.split(data, ONE_BATCH)
+    if isinstance(data, Mapping):
+        return _split_mapping(data)
+    if isinstance(data, Iterable):
+        return data
+    raise InputError(message("data", "an iterable of batches, a tensor or a dict of tensors", type(data).__name__))
+
+
+def _split_mapping(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    size = batch_size(data, "data")
+    for start in range(0, size, ONE_BATCH):
+        part = slice(start, start + ONE_BATCH)
+        yield {key: value[part] if isinstance(value, Tensor) else value for key, value in data.items()}
+
+
+def call(model: nn.Module, batch: object, forward: Forward | None) -> object:
+    """Run a model on a batch: a tensor as the argument, (inputs, labels) by its first part, a dict as keywords.
+
+    Args:
+        model: The model.
+        batch: The batch, already on the model's device.
+        forward: The user's own way to call the model, instead.
+    """
+    if forward is not None:
+        return forward(model, batch)
+    inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if isinstance(inputs, Mapping):
+        return model(**_accepted(model, inputs))
+    return model(inputs)
+
+
+def _accepted(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave labels out where `forward` has no place for them: loaders carry them, encoders do not take them."""
+    parameters = inspect.signature(model.forward).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(inputs)
+    return {key: value for key, value in inputs.items() if key in parameters or key not in LABEL_KEYS}
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move every tensor in a batch to a device; what is there already is not copied."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Give the device a model takes its input on: that of its first parameter or buffer, else the CPU."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            return tensor.device
+    return torch.device("cpu")
+
+
+def batch_size(batch: object, where: str) -> int:
+    """Count the samples of a batch: the length of its first tensor.
+
+    Raises:
+        SampleError: If the batch holds no tensor, or no sample.
+    """
+    first = next(_tensors(batch), None)
+    if first is None or first.ndim == 0:
+        remedy = "Collate samples into tensors, or pass forward="
+        raise SampleError(message(where, "a batch that holds a tensor of samples", type(batch).__name__, "", remedy))
+    if first.shape[0] == 0:
+        raise SampleError(message(where, "at least one sample in a batch", "none"))
+    return first.shape[0]
+
+
+def _tensors(batch: object) -> Iterator[Tensor]:
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, (Mapping, tuple, list)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(part)
+
+
+def attention_mask(batch: object) -> Tensor | None:
+    """Find the mask of real tokens, (n_samples, n_tokens) bool, where the batch is a dict with `attention_mask`."""
+    inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    if isinstance(inputs, Mapping) and isinstance(mask := inputs.get("attention_mask"), Tensor) and mask.ndim == 2:
+        return mask.bool()
+    return None

@@ -1,0 +1,102 @@
+"""Which layers of a model: names, glob patterns, and the tensors inside what a module returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from svcca.errors import LayerError, closest, message
+
+ROOT = "(model)"
+"""Label of a model that is a single module, and so has no name of its own."""
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Take off DataParallel, DistributedDataParallel and torch.compile, whose names would lead every layer's."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(inner := model._modules.get("_orig_mod"), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def as_patterns(layers: str | Sequence[str] | None) -> list[str] | None:
+    """Normalise the `layers` argument: one name or pattern, several, or None for every leaf."""
+    return [layers] if isinstance(layers, str) else None if layers is None else list(layers)
+
+
+def match_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split into the names that patterns select, in their own order, and the patterns that select none.
+
+    A pattern is a name or a glob; one that starts with "!" takes layers out again. Only exclusions: out of everything.
+
+    >>> match_names(["conv1", "conv2", "fc"], ["conv*", "!conv2", "head"])
+    (['conv1'], ['head'])
+    """
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    chosen = [name for name in names if not wanted or any(matches(name, pattern) for pattern in wanted)]
+    kept = [name for name in chosen if not any(matches(name, pattern) for pattern in unwanted)]
+    idle = [pattern for pattern in wanted + unwanted if not any(matches(name, pattern) for name in names)]
+    return kept, idle
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a pattern is the name, or a glob that fits it."""
+    # The plain comparison first: names such as "lstm:h[0]" hold what a glob would read as a character class.
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+
+
+def unmatched(where: str, patterns: Sequence[str], names: Sequence[str]) -> LayerError:
+    """Build the error for names and patterns that select nothing."""
+    shown = ", ".join(repr(pattern) for pattern in patterns)
+    near = list(dict.fromkeys(name for pattern in patterns for name in closest(pattern, names)))
+    known = near or list(names[:8])
+    more = f" and {len(names) - len(known)} more" if not near and len(names) > len(known) else ""
+    remedy = f"{'Closest' if near else 'There are'}: {', '.join(known)}{more}"
+    return LayerError(message(where, "names or patterns of layers that are there", shown, remedy=remedy))
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module holds no other module."""
+    return next(module.children(), None) is None
+
+
+def named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module below the root by its name; the root itself only where it is a leaf."""
+    if is_leaf(model):
+        return {ROOT: model}
+    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+
+
+def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
+    """Walk the floating-point tensors in a module's output with their paths, depth first.
+
+    Tensors, tuples, lists, mappings and dataclasses are understood; a bare tensor has the path "".
+
+    >>> import torch
+    >>> [path for path, _ in tensors_in({"out": torch.ones(1), "state": (torch.ones(1), None)})]
+    ['out', 'state.0']
+    """
+    if isinstance(output, Tensor):
+        if output.is_floating_point() or output.is_complex():
+            yield "", output
+        return
+    for key, part in _parts(output):
+        for path, tensor in tensors_in(part):
+            yield f"{key}.{path}" if path else str(key), tensor
+
+
+def _parts(output: object) -> Iterator[tuple[object, object]]:
+    if isinstance(output, Mapping):
+        yield from output.items()
+    elif isinstance(output, (tuple, list)):
+        yield from enumerate(output)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for entry in dataclasses.fields(output):
+            yield entry.name, getattr(output, entry.name)

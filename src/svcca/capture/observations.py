@@ -1,0 +1,252 @@
+"""What counts as a sample and what as a feature: rules that turn a layer's output into rows, each by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from svcca.capture.layers import matches
+from svcca.errors import InputError, message, unknown_option
+
+
+@runtime_checkable
+class Observation(Protocol):
+    """A rule from a layer's output to rows (n_rows, n_features)."""
+
+    per_sample: ClassVar[bool]
+    """Whether each sample gives one row, so that layers of any shape line up."""
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """Turn one batch's output, samples first, into rows; the mask says which tokens are real."""
+        ...
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule as it applied to an output of this shape (samples first)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """A sample is a row; every value of its output is a feature. Exact; needs many more samples than features."""
+
+    per_sample: ClassVar[bool] = True
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, ...) -> (n, product of the rest)."""
+        return output.reshape(output.shape[0], -1)
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule."""
+        return "flatten"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A sample is a row; a feature is a channel's mean over all positions. Keeps only the mean (zero frequency)."""
+
+    per_sample: ClassVar[bool] = True
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, channels, *positions) -> (n, channels)."""
+        _check_rank(output, where, "pool", 2, "(n_samples, channels, *positions)")
+        return output if output.ndim == 2 else _wide(output).flatten(2).mean(dim=2)
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule."""
+        return "pool" if len(shape) > 2 else "flatten"
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Every position of every sample is a row; a feature is a channel. Needs maps of one size on both sides.
+
+    Attributes:
+        n_positions: How many positions to take, the same ones in every sample and layer; None takes all.
+        seed: Seed of that choice.
+    """
+
+    n_positions: int | None = None
+    seed: int = 0
+    per_sample: ClassVar[bool] = False
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, channels, *positions) -> (n * n_positions, channels)."""
+        _check_rank(output, where, "pixels", 3, "(n_samples, channels, *positions)")
+        maps = output.flatten(2)
+        if self.n_positions is not None and self.n_positions < maps.shape[2]:
+            maps = maps[:, :, self._chosen(maps.shape[2]).to(maps.device)]
+        return maps.transpose(1, 2).reshape(-1, maps.shape[1])
+
+    def _chosen(self, n_available: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randperm(n_available, generator=generator)[: self.n_positions].sort().values
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule, with how many positions it took."""
+        available = 1
+        for size in shape[2:]:
+            available *= size
+        if self.n_positions is None or self.n_positions >= available:
+            return f"pixels (all {available} positions)"
+        return f"pixels ({self.n_positions} of {available} positions, seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Every real token of every sample is a row; padding is left out by the attention mask."""
+
+    per_sample: ClassVar[bool] = False
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, tokens, features) -> (n_real_tokens, features)."""
+        mask = _token_mask(output, mask, where, "tokens")
+        return output.flatten(0, 1) if mask is None else output[mask]
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule."""
+        return "tokens"
+
+
+@dataclass(frozen=True)
+class LastToken:
+    """A sample is a row: its last real token."""
+
+    per_sample: ClassVar[bool] = True
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, tokens, features) -> (n, features)."""
+        if output.ndim == 2:
+            return output
+        mask = _token_mask(output, mask, where, "last_token")
+        if mask is None:
+            return output[:, -1]
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        last = (mask * positions).amax(dim=1)  # padding may stand on either side
+        return output[torch.arange(output.shape[0], device=output.device), last]
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule."""
+        return "last_token" if len(shape) > 2 else "flatten"
+
+
+@dataclass(frozen=True)
+class MeanToken:
+    """A sample is a row: the mean of its real tokens."""
+
+    per_sample: ClassVar[bool] = True
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, tokens, features) -> (n, features)."""
+        if output.ndim == 2:
+            return output
+        mask = _token_mask(output, mask, where, "mean_token")
+        wide = _wide(output)
+        if mask is None:
+            return wide.mean(dim=1)
+        # where, not a product: what stands at a padded position may be infinite or NaN.
+        real = torch.where(mask[..., None], wide, torch.zeros((), dtype=wide.dtype, device=wide.device))
+        return real.sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule."""
+        return "mean_token" if len(shape) > 2 else "flatten"
+
+
+RULES: dict[str, Observation] = {
+    "flatten": Flatten(),
+    "pixels": Pixels(),
+    "pool": Pool(),
+    "tokens": Tokens(),
+    "last_token": LastToken(),
+    "mean_token": MeanToken(),
+}
+"""Every rule that `observe` takes by name, beside "auto"."""
+
+Observe = str | Observation | Mapping[str, str | Observation]
+"""A rule by name, a rule, or a mapping from layer name or pattern to either."""
+
+
+def choose_rules(
+    observe: Observe, shapes: Mapping[str, Sequence[int]], *, all_per_sample: bool
+) -> dict[str, Observation]:
+    """Settle each layer's rule from the shape of its first output.
+
+    `auto` goes by rank: (n, features) as it is; (n, tokens, features) by `tokens`, or by `mean_token` where another
+    layer can only give one row a sample; (n, channels, *positions) by `pool`.
+
+    Args:
+        observe: What the user asked for.
+        shapes: Shape of each layer's first output, samples first.
+        all_per_sample: Whether a layer they are to be compared with gives one row a sample.
+
+    Raises:
+        UnknownOptionError: For a rule that does not exist.
+    """
+    return {name: _asked_for(observe, name) or _auto(shape, all_per_sample) for name, shape in shapes.items()}
+
+
+def needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether some layer, by its rule or by its shape, gives one row a sample."""
+    return any(
+        rule.per_sample if (rule := _asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
+    )
+
+
+def _auto(shape: Sequence[int], all_per_sample: bool) -> Observation:
+    if len(shape) <= 2:
+        return RULES["flatten"]
+    if len(shape) == 3:
+        return RULES["mean_token" if all_per_sample else "tokens"]
+    return RULES["pool"]
+
+
+def _asked_for(observe: Observe, name: str) -> Observation | None:
+    """Look up the rule asked for a layer; None where it is left to `auto`."""
+    rule: object = observe
+    if isinstance(observe, Mapping):
+        rule = next((rule for pattern, rule in observe.items() if matches(name, pattern)), "auto")
+    if rule == "auto":
+        return None
+    if isinstance(rule, str) and rule in RULES:
+        return RULES[rule]
+    if isinstance(rule, Observation):
+        return rule
+    raise unknown_option("observe", "a rule", rule, ["auto", *RULES])
+
+
+def _wide(output: Tensor) -> Tensor:
+    """Give half precision the range of float32 before a sum."""
+    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+
+
+def _check_rank(output: Tensor, where: str, rule: str, least: int, shape: str) -> None:
+    if output.ndim < least:
+        remedy = "Choose another rule for this layer, e.g. observe={'name': 'flatten'}"
+        raise InputError(message(where, f"an output {shape} for {rule!r}", f"shape {tuple(output.shape)}", "", remedy))
+
+
+def _token_mask(output: Tensor, mask: Tensor | None, where: str, rule: str) -> Tensor | None:
+    """Check that an output has a token axis, and that the mask fits it."""
+    if output.ndim != 3:
+        remedy = "Choose another rule for this layer: pool for maps, flatten for vectors"
+        expected = f"an output (n_samples, n_tokens, n_features) for {rule!r}"
+        raise InputError(message(where, expected, f"shape {tuple(output.shape)}", "", remedy))
+    if mask is None:
+        return None
+    if mask.shape != output.shape[:2]:
+        raise InputError(
+            message(
+                where,
+                f"an attention mask of shape {tuple(output.shape[:2])}, one entry a token",
+                f"shape {tuple(mask.shape)}",
+                "The layer's positions are not the input's tokens",
+                "Use observe={'name': 'flatten'} or leave the layer out",
+            )
+        )
+    if not bool(mask.any(dim=1).all()):
+        raise InputError(message(where, "at least one real token in every sample", "a sample that is all padding"))
+    return mask.to(output.device)

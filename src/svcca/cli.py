@@ -1,0 +1,240 @@
+"""The command `svcca`: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from svcca.errors import FileError, InputError, SvccaError, SvccaWarning, message
+
+if TYPE_CHECKING:
+    from svcca.compare.pairs import Network
+    from svcca.compare.result import SimilarityMatrix
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compare what neural networks have learned: SVCCA and its relatives.",
+    epilog="Start with: svcca demo",
+)
+
+OUTPUT_SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
+
+
+def main() -> None:
+    """Run the command; an error of the user's is one line on standard error and exit code 1."""
+    try:
+        app()
+    except SvccaError as error:
+        typer.echo(f"svcca: {error}", err=True)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"svcca {version('svcca')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def compare(
+    a: Annotated[
+        str | None, typer.Argument(help="Saved activations, .npz or .safetensors: layer name -> array.")
+    ] = None,
+    b: Annotated[str | None, typer.Argument(help="The other network's. Left out: A against itself.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="package.module:factory of a model; twice for two architectures."),
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", "-c", help="Weights for the model, .pt or .safetensors; twice to compare two."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", "-d", help="What models are run on: package.module:loader, or .npy, .npz, .safetensors."
+        ),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers", "-l", help='Layer name or pattern, e.g. "layer?.*"; "!head" leaves one out. Repeatable.'
+        ),
+    ] = None,
+    measure: Annotated[str, typer.Option(help="svcca, pwcca or linear_cka.")] = "svcca",
+    observe: Annotated[
+        str, typer.Option(help="auto, flatten, pixels, pool, tokens, last_token or mean_token.")
+    ] = "auto",
+    retained_variance: Annotated[float, typer.Option(help="Share of variance the SVD step of svcca keeps.")] = 0.99,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", help="File to write: .html report, .json matrix, .png .pdf .svg figure. Repeatable."
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help='Where models run, e.g. "cuda". Default: where they are.')] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the matrix as JSON instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no table.")] = False,
+) -> None:
+    """Compare every layer of A with every layer of B.
+
+    \b
+    svcca compare a.npz b.npz -o report.html
+    svcca compare -m nets:resnet -c a.pt -c b.pt -d nets:loader
+    svcca compare -m nets:resnet -c a.pt -d images.npy -l "layer?.*"
+    """  # noqa: D301 (the escape is meant: it tells the help not to rewrap)
+    outputs = output or []
+    for path in outputs:
+        _check_output(path)
+    networks, inputs = _networks(a, b, model or [], checkpoint or [], data, device)
+    from svcca.compare.pairs import compare as compare_networks
+
+    with _warnings_kept_back():
+        matrix = compare_networks(
+            *networks,
+            inputs,
+            layers=layers,
+            measure=measure,
+            observe=observe,
+            retained_variance=retained_variance,
+            progress=False if quiet else None,
+        )
+    matrix = _titled(replace(matrix, command=shlex.join(["svcca", *sys.argv[1:]])), model or [], checkpoint or [])
+    for path in outputs:
+        _write(matrix, path)
+    _print(matrix, outputs, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and the figure.")] = Path(
+        "svcca-demo"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no table.")] = False,
+) -> None:
+    """Train two small nets on the bundled digits, compare them, and write a report. Takes less than a minute."""
+    from svcca import demo as digits
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(message(f"write {output}", "a folder that can be made", str(error.strerror))) from error
+    outputs = [output / "report.html", output / "heatmap.png"]
+    for path in outputs:
+        _check_output(path)
+    with _warnings_kept_back():
+        result = digits.run(progress=False if quiet else None)
+    for path in outputs:
+        _write(result.matrix, path)
+    if not quiet:
+        first, second = result.accuracies
+        typer.echo(f"Two nets from two seeds read {first:.1%} and {second:.1%} of unseen digits correctly.")
+        hits, total = result.matrix.twin_matches()
+        typer.echo(f"{hits} of {total} blocks are most similar to their twin in the other net; chance would give 1.")
+    _print(result.matrix, outputs, as_json=False, quiet=quiet)
+
+
+def _networks(
+    a: str | None, b: str | None, models: list[str], checkpoints: list[Path], data: str | None, device: str | None
+) -> tuple[tuple[Network, Network | None], object]:
+    """What is compared, and what models are run on, from the words of the command line."""
+    from svcca.models import build_model, load_inputs
+
+    files = [path for path in (a, b) if path is not None]
+    n_live = max(len(models), len(checkpoints))
+    if checkpoints and not models:
+        raise InputError(message("compare", "--model beside --checkpoint", "none", "Weights need their architecture"))
+    if n_live + len(files) not in (1, 2):
+        remedy = "Name two files of activations, or --model with one or two --checkpoint"
+        raise InputError(message("compare", "one or two networks", str(n_live + len(files)), "", remedy))
+    if 1 < len(models) != len(checkpoints) > 1 or len(checkpoints) == 1 < len(models):
+        got = f"{len(models)} models and {len(checkpoints)} checkpoints"
+        raise InputError(message("compare", "one model for all checkpoints, or one for each", got))
+    live = [
+        build_model(models[min(i, len(models) - 1)], checkpoints[i] if checkpoints else None) for i in range(n_live)
+    ]
+    networks: list[Network] = [*(net.to(device) if device else net for net in live), *files]
+    second = networks[1] if len(networks) == 2 else None
+    return (networks[0], second), load_inputs(data) if data else None
+
+
+def _titled(matrix: SimilarityMatrix, models: list[str], checkpoints: list[Path]) -> SimilarityMatrix:
+    """Name rows and columns after what the user typed, where that says more than the class of the model."""
+    names = [str(path) for path in checkpoints] or (models if len(models) == 2 else [])
+    return replace(matrix, row_title=names[0], column_title=names[-1]) if names else matrix
+
+
+def _check_output(path: Path) -> None:
+    """Refuse, before the work starts, what could not be written after it."""
+    if path.suffix not in OUTPUT_SUFFIXES:
+        raise InputError(message(f"output {path}", f"a name that ends in {', '.join(OUTPUT_SUFFIXES)}", path.suffix))
+    if not path.parent.is_dir():
+        raise FileError(message(f"output {path}", "a folder that exists", f"no folder {path.parent}"))
+
+
+def _write(matrix: SimilarityMatrix, path: Path) -> None:
+    if path.suffix == ".html":
+        matrix.report(path)
+    elif path.suffix == ".json":
+        matrix.save(path)
+    else:
+        from svcca.files import write_atomically
+
+        figure, _ = matrix.plot()
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=160, bbox_inches="tight"))
+
+
+def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(matrix.to_dict(), allow_nan=False))
+        return
+    if quiet:
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    title = f"{matrix.measure} over {matrix.n_samples:,} samples; chance level up to {matrix.chance.max():.2f}"
+    table = Table(title=title)
+    table.add_column(Text(f"{matrix.row_title} \\ {matrix.column_title}"))
+    for name in matrix.column_labels:
+        table.add_column(Text(name), justify="right")
+    for name, values in zip(matrix.row_labels, matrix.values, strict=True):
+        table.add_row(Text(name), *(f"{value:.3f}" for value in values))
+    console.print(table)
+    for warning in matrix.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    for path in outputs:
+        typer.echo(f"Wrote {path}")
+
+
+@contextmanager
+def _warnings_kept_back() -> Iterator[None]:
+    """The matrix records every warning, and the table prints them; Python need not print them as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SvccaWarning)
+        yield

@@ -1,0 +1,198 @@
+"""Every layer of one network against every layer of another: `compare`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from svcca.capture.accumulate import ObservedLayer, Pass, run_pass
+from svcca.capture.batches import Forward, batches_of
+from svcca.capture.layers import unmatched
+from svcca.capture.observations import Observe
+from svcca.capture.sources import ArraySource, ModelSource, Source
+from svcca.compare.result import LayerSummary, SimilarityMatrix
+from svcca.core.arrays import ArrayLike
+from svcca.core.grid import CoherenceGrid
+from svcca.core.measures import Measure, Similarity, evaluate, get_measure
+from svcca.core.subspace import Subspace, check_retained_variance
+from svcca.errors import InputError, SvccaWarning, message
+from svcca.files import PathLike
+from svcca.progress import track
+from svcca.store import load_activations
+
+Network = nn.Module | Mapping[str, ArrayLike] | PathLike
+"""What can be compared: a model, a mapping layer name -> array, or a file of saved activations."""
+
+
+def compare(
+    a: Network,
+    b: Network | None = None,
+    data: object = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    measure: str = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    progress: bool | None = None,
+) -> SimilarityMatrix:
+    """Compare every layer of one network with every layer of another, in one pass over the data.
+
+    Both networks see the same batches. Each layer is decomposed once; a pair then costs a small product. Memory does
+    not grow with the number of samples. Models are run in evaluation mode without gradients and handed back as they
+    were: mode, hooks, gradients, random state, also when a batch raises.
+
+    Args:
+        a: A model, a mapping from layer name to an array with samples first, or the path of an .npz or .safetensors
+            file of such arrays.
+        b: The same; None compares `a` with itself.
+        data: What the models see: a loader (any iterable of batches), one tensor, or a dict of tensors. A batch is a
+            tensor, a tuple (inputs, labels), of which the first part is passed, or a dict, passed as keywords. It is
+            moved to the model's device. Not needed where both networks are arrays.
+        layers: Names or glob patterns ("layer?.*"; "!head" leaves one out), for both networks. Default: every leaf
+            module that gives a tensor. "lstm:1.0" is one tensor of several in a module's output.
+        measure: "svcca" (default), "pwcca" or "linear_cka".
+        observe: What is a sample and what a feature: "flatten", "pixels", "pool", "tokens", "last_token",
+            "mean_token", a rule such as `Pixels(n_positions=64)`, or a mapping from layer name or pattern to a rule.
+            "auto" (default) goes by the output's rank and what the layers can be compared over; the result says what
+            it chose. Padding in a batch's `attention_mask` is left out by the three token rules.
+        retained_variance: Share of each layer's variance that the SVD step of "svcca" keeps. Default 0.99.
+        forward: Your own way to run a model on a batch: forward(model, batch).
+        progress: Whether to show a bar; None (default) shows one on a terminal.
+
+    Returns:
+        Similarities, layers in order of execution, with ranks, chance levels, sample count and warnings.
+
+    Raises:
+        LayerError: For a layer or pattern that is not there; the closest names are offered.
+        InputError: For anything about a batch or layer that cannot be compared (NaN, unequal rows, changing widths,
+            integers, a constant layer, too few samples); the message names the network, the layer and the batch.
+        FileError: For a file that cannot be read as activations.
+
+    Cost:
+        For n samples, layers of widths p_i and q_j: the forward passes, 2 n (sum p_i^2 + sum q_j^2 + sum p_i sum q_j)
+        operations and one eigendecomposition a layer. Memory: one batch's activations and the moments of all layers
+        and pairs (or the rows themselves, where those are smaller).
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> first = rng.normal(size=(1000, 8))
+    >>> matrix = compare({"one": first, "two": np.tanh(first @ rng.normal(size=(8, 8)))})
+    >>> matrix.row_labels, bool(matrix.values[0, 0] > 0.999999)
+    (('one', 'two'), True)
+    """
+    chosen = get_measure(measure)
+    check_retained_variance(retained_variance)
+    if b is a:
+        b = None
+    first = _source(a, layers, forward, "a")
+    second = None if b is None else _source(b, layers, forward, "b")
+    _check_patterns([first] if second is None else [first, second])
+    passed = run_pass(first, second, _batches(data, first, second), observe, progress)
+    return _summarise(passed, chosen, retained_variance, first, second, progress)
+
+
+def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
+    if isinstance(network, nn.Module):
+        return ModelSource(network, layers, forward, f"{side} ({type(network).__name__})")
+    if isinstance(network, Mapping):
+        return ArraySource(network, layers, side)
+    if isinstance(network, (str, Path)) or hasattr(network, "__fspath__"):
+        return ArraySource(load_activations(network), layers, str(network))
+    expected = "a model, a mapping from layer name to array, or a path"
+    remedy = "For two arrays use svcca.svcca(x, y)"
+    raise InputError(message(f"compare {side}", expected, type(network).__name__, "", remedy))
+
+
+def _check_patterns(sources: list[Source]) -> None:
+    """Raise LayerError for a name or pattern that selects nothing in either network."""
+    idle = set.intersection(*(set(source.idle_patterns) for source in sources))
+    if idle:
+        titles = " or ".join(source.title for source in sources)
+        names = list(dict.fromkeys(name for source in sources for name in source.names()))
+        raise unmatched(f"layers of {titles}", sorted(idle), names)
+
+
+def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any] | None:
+    live = [s.title for s in (first, second) if isinstance(s, ModelSource)]
+    if data is None and live:
+        remedy = "Pass a loader, a tensor or a dict of tensors as the third argument or as data="
+        raise InputError(message("compare", f"data to run {' and '.join(live)} on", "none", "", remedy))
+    if data is not None and not live:
+        cause = "Both networks are arrays, so there is nothing to run"
+        raise InputError(message("compare", "no data beside captured activations", type(data).__name__, cause))
+    return None if data is None else batches_of(data)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Which directions a measure needs: those of the SVD step, or all."""
+
+    measure: Measure
+    retained_variance: float
+
+    def __call__(self, layer: Subspace) -> Subspace:
+        return layer.keep(self.retained_variance) if self.measure.svd_step else layer
+
+
+def _summarise(
+    passed: Pass, measure: Measure, share: float, first: Source, second: Source | None, progress: bool | None
+) -> SimilarityMatrix:
+    titles = (first.title, first.title if second is None else second.title)
+    observed = passed.rows if second is None else passed.rows + passed.columns
+    owners = [titles[0]] * len(passed.rows) + [titles[1]] * len(passed.columns)
+    names = [f"{owner} {layer.name!r}" for owner, layer in zip(owners, observed, strict=False)]
+    grid = passed.accumulator.finish(names, _Cut(measure, share))
+    similarities = _evaluate_pairs(grid, passed, measure, progress)
+    notes = (*passed.warnings, *_pooled_warnings(similarities))
+    for note in notes:
+        warnings.warn(note, SvccaWarning, stacklevel=3)
+    return SimilarityMatrix(
+        values=np.array([[pair.similarity for pair in row] for row in similarities]),
+        rows=_layer_summaries(passed.rows, grid.rows),
+        columns=_layer_summaries(passed.columns, grid.columns),
+        measure=measure.name,
+        retained_variance=share if measure.svd_step else 1.0,
+        n_samples=passed.accumulator.n_samples,
+        chance=np.array([[pair.chance for pair in row] for row in similarities]),
+        warnings=notes,
+        row_title=titles[0],
+        column_title=titles[1],
+    )
+
+
+def _evaluate_pairs(
+    grid: CoherenceGrid, passed: Pass, measure: Measure, progress: bool | None
+) -> list[list[Similarity]]:
+    """Evaluate each pair; the grid is cut already, so the SVD step is not taken again."""
+    return [
+        [
+            evaluate(measure, grid.pair(i, j), 1.0, f"{row.name} x {column.name}")
+            for j, column in enumerate(passed.columns)
+        ]
+        for i, row in enumerate(track(passed.rows, "Layers", progress))
+    ]
+
+
+def _pooled_warnings(similarities: list[list[Similarity]]) -> list[str]:
+    """One warning for all pairs that have one: the worst pair's, and how many others there are."""
+    doubtful = [pair for row in similarities for pair in row if pair.warnings]
+    if not doubtful:
+        return []
+    worst = max(doubtful, key=lambda pair: pair.chance)
+    total = sum(len(row) for row in similarities)
+    more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
+    return [worst.warnings[0] + more]
+
+
+def _layer_summaries(observed: Sequence[ObservedLayer], subspaces: Sequence[Subspace]) -> tuple[LayerSummary, ...]:
+    return tuple(
+        LayerSummary(layer.name, layer.n_features, subspace.rank, layer.observation)
+        for layer, subspace in zip(observed, subspaces, strict=True)
+    )
