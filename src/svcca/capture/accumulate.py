@@ -53,16 +53,19 @@ class _Side:
         self._where = ""
 
     def first(self, batch: object, samples: slice, where: str) -> dict[str, Tensor]:
-        """Outputs of the first batch; layers that do not put samples first are left out, or refused if asked for."""
+        """Outputs of the first batch; layers that do not put samples first are left out, or refused if named."""
         outputs = self.source.outputs(batch, samples, where)
         n_samples = samples.stop - samples.start
         fitting = {name: o for name, o in outputs.items() if o.ndim > 0 and o.shape[0] == n_samples}
         odd = [name for name in outputs if name not in fitting]
-        if odd and (self.source.explicit or not fitting):
-            got = f"shape {tuple(outputs[odd[0]].shape)}"
+        refused = [name for name in odd if self.source.named_outright(name) or not fitting]
+        if refused:
+            got = f"shape {tuple(outputs[refused[0]].shape)}"
             cause = "A time-major or batch-free output has no row for each sample"
             expected = f"an output with the batch's {n_samples} samples along its first axis"
-            raise InputError(message(f"{self.source.title} {odd[0]!r}, {where}", expected, got, cause, "Leave it out"))
+            raise InputError(
+                message(f"{self.source.title} {refused[0]!r}, {where}", expected, got, cause, "Leave it out")
+            )
         self.dropped = odd
         return fitting
 

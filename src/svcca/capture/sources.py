@@ -21,8 +21,6 @@ class Source(Protocol):
 
     title: str
     """What it is called in results and messages."""
-    explicit: bool
-    """Whether the user named the layers; one that cannot take part is then an error."""
     idle_patterns: list[str]
     """Patterns that selected no layer here."""
 
@@ -53,6 +51,10 @@ class Source(Protocol):
         """Every layer that could be asked for."""
         ...
 
+    def named_outright(self, label: str) -> bool:
+        """Whether the user named this very layer, so that it cannot be left out quietly."""
+        ...
+
 
 class ModelSource:
     """Outputs of a live model."""
@@ -61,7 +63,7 @@ class ModelSource:
         self, model: nn.Module, layers: str | Sequence[str] | None, forward: Forward | None, title: str
     ) -> None:
         self.title = title
-        self.explicit = layers is not None
+        self._patterns = as_patterns(layers) or []
         self._recorder = LayerRecorder(model, layers, forward, title)
         self.idle_patterns = self._recorder.idle_patterns
         self.device = self._recorder.device
@@ -89,13 +91,16 @@ class ModelSource:
         """Every module's name."""
         return self._recorder.names()
 
+    def named_outright(self, label: str) -> bool:
+        """Whether the label, or the module it comes from, was given without a wildcard."""
+        return label in self._patterns or label.partition("#")[0].partition(":")[0] in self._patterns
+
 
 class ArraySource:
     """Activations in memory, layer name -> array with samples first."""
 
     def __init__(self, arrays: Mapping[str, ArrayLike], layers: str | Sequence[str] | None, title: str) -> None:
         self.title = title
-        self.explicit = True
         self._names = list(arrays)
         if not arrays:
             raise InputError(message(title, "at least one layer", "an empty mapping"))
@@ -146,3 +151,7 @@ class ArraySource:
     def names(self) -> list[str]:
         """Every layer in the mapping."""
         return self._names
+
+    def named_outright(self, label: str) -> bool:
+        """Every entry of a mapping is there on purpose."""
+        return True

@@ -21,7 +21,7 @@ from svcca.core.arrays import ArrayLike
 from svcca.core.grid import CoherenceGrid
 from svcca.core.measures import Measure, Similarity, evaluate, get_measure
 from svcca.core.subspace import Subspace, check_retained_variance
-from svcca.errors import InputError, SvccaWarning, message
+from svcca.errors import InputError, RankError, SvccaWarning, message
 from svcca.files import PathLike
 from svcca.progress import track
 from svcca.store import load_activations
@@ -145,38 +145,68 @@ def _summarise(
     passed: Pass, measure: Measure, share: float, first: Source, second: Source | None, progress: bool | None
 ) -> SimilarityMatrix:
     titles = (first.title, first.title if second is None else second.title)
-    observed = passed.rows if second is None else passed.rows + passed.columns
-    owners = [titles[0]] * len(passed.rows) + [titles[1]] * len(passed.columns)
-    names = [f"{owner} {layer.name!r}" for owner, layer in zip(owners, observed, strict=False)]
-    grid = passed.accumulator.finish(names, _Cut(measure, share))
-    similarities = _evaluate_pairs(grid, passed, measure, progress)
-    notes = (*passed.warnings, *_pooled_warnings(similarities))
+    sides = [(first, passed.rows)] if second is None else [(first, passed.rows), (second, passed.columns)]
+    observed = [(source, layer) for source, layers in sides for layer in layers]
+    grid = passed.accumulator.finish(
+        [f"{source.title} {layer.name!r}" for source, layer in observed],
+        _Cut(measure, share),
+        constant_allowed=[not source.named_outright(layer.name) for source, layer in observed],
+    )
+    rows, columns = _varying(passed.rows, grid.rows, titles[0]), _varying(passed.columns, grid.columns, titles[1])
+    similarities = _evaluate_pairs(grid, rows, columns, measure, progress)
+    notes = [*passed.warnings, *_constant_layers(titles, (passed.rows, rows), (passed.columns, columns))]
+    notes += _pooled_warnings(similarities)
     for note in notes:
         warnings.warn(note, SvccaWarning, stacklevel=3)
     return SimilarityMatrix(
         values=np.array([[pair.similarity for pair in row] for row in similarities]),
-        rows=_layer_summaries(passed.rows, grid.rows),
-        columns=_layer_summaries(passed.columns, grid.columns),
+        rows=tuple(rows.values()),
+        columns=tuple(columns.values()),
         measure=measure.name,
         retained_variance=share if measure.svd_step else 1.0,
         n_samples=passed.accumulator.n_samples,
         chance=np.array([[pair.chance for pair in row] for row in similarities]),
-        warnings=notes,
+        warnings=tuple(notes),
         row_title=titles[0],
         column_title=titles[1],
     )
 
 
+def _varying(observed: Sequence[ObservedLayer], subspaces: Sequence[Subspace], title: str) -> dict[int, LayerSummary]:
+    """Layers that vary between samples, by their place among those observed."""
+    summaries = {
+        index: LayerSummary(layer.name, layer.n_features, subspace.rank, layer.observation)
+        for index, (layer, subspace) in enumerate(zip(observed, subspaces, strict=True))
+        if subspace.rank
+    }
+    if not summaries:
+        raise RankError(message(title, "a layer that varies between samples", "constant layers only"))
+    return summaries
+
+
+def _constant_layers(
+    titles: Sequence[str], *sides: tuple[Sequence[ObservedLayer], Mapping[int, LayerSummary]]
+) -> list[str]:
+    """One note for each network about the layers left out because they are constant."""
+    notes = []
+    for title, (observed, varying) in zip(titles, sides, strict=True):
+        constant = [layer.name for index, layer in enumerate(observed) if index not in varying]
+        if constant:
+            notes.append(f"{title}: left out, since they are constant over all samples: {', '.join(constant)}.")
+    return list(dict.fromkeys(notes))
+
+
 def _evaluate_pairs(
-    grid: CoherenceGrid, passed: Pass, measure: Measure, progress: bool | None
+    grid: CoherenceGrid,
+    rows: Mapping[int, LayerSummary],
+    columns: Mapping[int, LayerSummary],
+    measure: Measure,
+    progress: bool | None,
 ) -> list[list[Similarity]]:
     """Evaluate each pair; the grid is cut already, so the SVD step is not taken again."""
     return [
-        [
-            evaluate(measure, grid.pair(i, j), 1.0, f"{row.name} x {column.name}")
-            for j, column in enumerate(passed.columns)
-        ]
-        for i, row in enumerate(track(passed.rows, "Layers", progress))
+        [evaluate(measure, grid.pair(i, j), 1.0, f"{row.name} x {column.name}") for j, column in columns.items()]
+        for i, row in track(rows.items(), "Layers", progress)
     ]
 
 
@@ -189,10 +219,3 @@ def _pooled_warnings(similarities: list[list[Similarity]]) -> list[str]:
     total = sum(len(row) for row in similarities)
     more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
     return [worst.warnings[0] + more]
-
-
-def _layer_summaries(observed: Sequence[ObservedLayer], subspaces: Sequence[Subspace]) -> tuple[LayerSummary, ...]:
-    return tuple(
-        LayerSummary(layer.name, layer.n_features, subspace.rank, layer.observation)
-        for layer, subspace in zip(observed, subspaces, strict=True)
-    )

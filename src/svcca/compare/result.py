@@ -82,6 +82,8 @@ class SimilarityMatrix:
     def __post_init__(self) -> None:
         """Hold the shapes together; freeze the arrays."""
         shape = (len(self.rows), len(self.columns))
+        if 0 in shape:
+            raise InputError(message("SimilarityMatrix", "at least one layer on each side", f"{shape[0]} x {shape[1]}"))
         for name in ("values", "chance"):
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape or not np.isfinite(array).all():

@@ -58,6 +58,8 @@ def _from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
                 "Stack them into one array",
             )
         )
+    if array.dtype in (np.longdouble, np.clongdouble):  # torch knows no wider float than 64 bits
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
     # torch cannot view read-only memory (np.load(mmap_mode="r")), other byte orders or negative strides.
     viewable = array.flags.writeable and array.dtype.isnative and all(step >= 0 for step in array.strides)
     return torch.from_numpy(array if viewable else np.array(array, dtype=array.dtype.newbyteorder("=")))

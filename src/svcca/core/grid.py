@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 
 import torch
@@ -14,6 +14,7 @@ from svcca.core.arrays import accumulator_dtype, source_eps
 from svcca.core.coherence import Coherence
 from svcca.core.moments import Moments
 from svcca.core.subspace import Subspace
+from svcca.errors import RankError
 
 Cut = Callable[[Subspace], Subspace]
 """Which directions of a layer take part: the identity, or the SVD step."""
@@ -61,6 +62,7 @@ class GridAccumulator:
         self._sums: _ScatterSums | None = None
         self._n_rows = 0
         self._eps: list[float] = []
+        self._widths: list[int] = []
 
     def update(self, rows: Sequence[Tensor], columns: Sequence[Tensor] = ()) -> None:
         """Fold one batch: a block (n_batch, n_features) of each row layer and of each column layer.
@@ -76,6 +78,7 @@ class GridAccumulator:
         if not self._pieces:
             self._n_rows = len(rows)
             self._eps = [source_eps(layer.dtype) for layer in layers]
+            self._widths = [layer.shape[1] for layer in layers]
         self._pieces.append(layers)
         if self.n_samples * self._row_bytes() > self._moment_bytes():
             self._fold()
@@ -86,7 +89,7 @@ class GridAccumulator:
 
     def _moment_bytes(self) -> int:
         """Bytes that the moments of all layers and pairs take."""
-        widths = [layer.shape[1] for layer in self._pieces[0]]
+        widths = self._widths
         total, left = sum(widths), sum(widths[: self._n_rows])
         if self._self_comparison:
             return 8 * total**2
@@ -99,31 +102,43 @@ class GridAccumulator:
             self._sums.update(layers)
         self._pieces.clear()
 
-    def finish(self, names: Sequence[str], cut: Cut) -> CoherenceGrid:
+    def finish(self, names: Sequence[str], cut: Cut, *, constant_allowed: Sequence[bool]) -> CoherenceGrid:
         """Decompose each layer once and pair every row layer with every column layer.
 
         Args:
             names: What each layer is called in an error, row layers first.
             cut: Which directions of each layer take part.
+            constant_allowed: Whether a layer may be constant; it then has rank 0 and its coherence is empty.
 
         Raises:
-            RankError: If a layer is constant.
+            RankError: If a layer is constant that may not be.
         """
         if self._sums is None:
-            return self._from_rows(names, cut)
-        moments, cross = self._sums.finish(self._eps)
-        layers = [cut(Subspace.from_moments(m, name)) for m, name in zip(moments, names, strict=True)]
-        left, right = self._sides(layers)
-        return CoherenceGrid(left, right, _whitened(cross, left, right))
-
-    def _from_rows(self, names: Sequence[str], cut: Cut) -> CoherenceGrid:
+            builders = [partial(self._decompose_rows, index, name) for index, name in enumerate(names)]
+        else:
+            moments, cross = self._sums.finish(self._eps)
+            builders = [partial(Subspace.from_moments, m, name) for m, name in zip(moments, names, strict=True)]
         layers = []
-        for index, name in enumerate(names):
-            blocks = [layers_of_batch[index] for layers_of_batch in self._pieces]
-            layers.append(cut(Subspace.from_rows(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name)))
+        for build, allowed in zip(builders, constant_allowed, strict=True):
+            try:
+                layers.append(cut(build()))
+            except RankError:
+                if not allowed:
+                    raise
+                layers.append(self._constant(len(layers)))
         left, right = self._sides(layers)
-        bases = [torch.cat([layer.basis for layer in side if layer.basis is not None], dim=1) for side in (left, right)]
-        return CoherenceGrid(left, right, bases[0].mH @ bases[1])
+        matrix = _joined(left).mH @ _joined(right) if self._sums is None else _whitened(cross, left, right)
+        return CoherenceGrid(left, right, matrix)
+
+    def _decompose_rows(self, index: int, name: str) -> Subspace:
+        blocks = [layers[index] for layers in self._pieces]
+        return Subspace.from_rows(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name)
+
+    def _constant(self, index: int) -> Subspace:
+        """Rank 0: no direction, no variance."""
+        width = self._widths[index]
+        empty = torch.zeros(max(width, self.n_samples), 0, dtype=torch.float64)
+        return Subspace(self.n_samples, torch.zeros(width), empty[0], empty[:width], 0.0, empty[: self.n_samples])
 
     def _sides(self, layers: list[Subspace]) -> tuple[tuple[Subspace, ...], tuple[Subspace, ...]]:
         left = tuple(layers[: self._n_rows])
@@ -199,6 +214,11 @@ def _slices(sizes: Sequence[int]) -> list[slice]:
     for size in sizes:
         edges.append(edges[-1] + size)
     return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _joined(layers: Sequence[Subspace]) -> Tensor:
+    """Orthonormal bases side by side, (n_samples, sum of ranks)."""
+    return torch.cat([layer.basis for layer in layers if layer.basis is not None], dim=1)
 
 
 def _whitened(cross: Tensor, left: Sequence[Subspace], right: Sequence[Subspace]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from svcca.errors import SolverError, message
 
 LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # public, but not re-exported for checkers
+FLOAT32_EPS = torch.finfo(torch.float32).eps
 FLOAT64_EPS = torch.finfo(torch.float64).eps
 
 

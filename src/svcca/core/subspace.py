@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, source_eps, to_rows
-from svcca.core.linalg import FLOAT64_EPS, eigh_descending, largest_loading_positive, rank_rtol
+from svcca.core.linalg import FLOAT32_EPS, eigh_descending, largest_loading_positive, rank_rtol
 from svcca.core.moments import Moments, centre
 from svcca.errors import InputError, NonFiniteError, RankError, message
 
@@ -139,9 +139,10 @@ def _positive_eigen(scatter: Tensor, mean: Tensor, n_samples: int, eps: float, w
     total = float(torch.diagonal(scatter).real.sum())
     if not math.isfinite(total):
         raise NonFiniteError(message(where, "squares within float64", "an overflow", remedy="Scale the activations"))
-    # Subtracting a mean leaves a rounding residue of its size: a layer that is constant at 0.1 has a scatter of 1e-31.
-    residue = n_samples * float((16 * FLOAT64_EPS * mean.abs()).square().sum())
-    if total <= residue:
+    # A unit that is constant in exact arithmetic still wavers in its last digit, by a few eps of its mean. Half
+    # precision counts as float32 here: its values are coarse, but a step between two of them is no rounding noise.
+    waver = n_samples * (min(eps, FLOAT32_EPS) * mean.abs()).square()
+    if total <= 16 * float(waver.sum()):
         raise RankError(
             message(
                 where,
@@ -154,5 +155,6 @@ def _positive_eigen(scatter: Tensor, mean: Tensor, n_samples: int, eps: float, w
     # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
     values, vectors = eigh_descending(scatter / total)
     rtol = rank_rtol(scatter.shape[0], eps)
-    rank = int((values > max(rtol**2 * float(values[0]), residue / total)).sum())
+    floor = max(rtol**2 * float(values[0]), float(waver.max()) / total)
+    rank = int((values > floor).sum())
     return values[:rank] * total, vectors[:, :rank]

@@ -1,0 +1,23 @@
+"""Activations that were captured elsewhere: arrays from any framework, saved once, compared in Python or by command."""
+
+import subprocess
+
+import numpy as np
+
+import svcca
+
+rng = np.random.default_rng(0)
+concepts = rng.normal(size=(3000, 12))  # what both networks represent
+noise = rng.normal(size=(3000, 30))
+first = {"early": concepts @ rng.normal(size=(12, 40)), "late": np.tanh(concepts @ rng.normal(size=(12, 20)))}
+second = {"early": concepts @ rng.normal(size=(12, 25)) + 3, "late": noise}
+
+svcca.save_activations("first.safetensors", first)
+np.savez("second.npz", **second)
+
+matrix = svcca.compare("first.safetensors", "second.npz")
+print(matrix.to_frame().round(3))
+subprocess.run(["svcca", "compare", "first.safetensors", "second.npz", "-o", "saved.html"], check=True)
+
+assert matrix.values[0, 0] > 0.999, "any invertible mixture of the same concepts is the same representation"
+assert abs(matrix.values[0, 1] - matrix.chance[0, 1]) < 0.03, "noise agrees at the chance level"

@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"
+
+
+def run(script: str, folder: Path, *arguments: str) -> str:
+    """Run an example in a folder of its own; it asserts what it prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / script), *arguments]
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", ["two_models.py", "transformer_with_padding.py", "saved_activations.py"])
+def test_an_example_runs_and_its_claim_holds(script: str, tmp_path: Path) -> None:
+    assert run(script, tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at SVCCA_DATA or ../shared/data")
+def test_two_seeds_on_cifar10_are_compared_and_reported(tmp_path: Path) -> None:
+    printed = run("cifar10_two_seeds.py", tmp_path, str(CIFAR10), "1", "2000")
+    assert "conv1" in printed
+    assert (tmp_path / "cifar10_two_seeds.html").stat().st_size > 10_000
+
+
+def test_every_example_is_tested_and_short() -> None:
+    scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert scripts == {"two_models.py", "transformer_with_padding.py", "saved_activations.py", "cifar10_two_seeds.py"}
+    for script in scripts:
+        assert len((ROOT / "examples" / script).read_text().splitlines()) <= 60
