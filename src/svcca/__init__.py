@@ -9,6 +9,7 @@
 
 from importlib import metadata as _metadata
 
+from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.pairs import compare
 from svcca.compare.result import LayerSummary, SimilarityMatrix
@@ -37,6 +38,7 @@ __all__ = [
     "SvccaError",
     "SvccaWarning",
     "Tokens",
+    "activations",
     "cca",
     "compare",
     "linear_cka",

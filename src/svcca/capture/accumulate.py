@@ -1,34 +1,19 @@
-"""One pass over the data: every batch through both networks, its rows folded into the moments of all pairs."""
+"""One pass over the data: the rows of all layers folded into the moments of all pairs, or kept as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from svcca.capture.batches import attention_mask, batch_size
-from svcca.capture.hooks import preserved_rng
-from svcca.capture.observations import Observation, Observe, choose_rules, needs_one_row_a_sample
-from svcca.capture.sources import ArraySource, Source
-from svcca.core.arrays import check_finite
+from svcca.capture.observations import Observe
+from svcca.capture.observed import ObservedLayer, ObservedNetwork, observed_rows
+from svcca.capture.sources import Source
 from svcca.core.grid import GridAccumulator
-from svcca.errors import InputError, SampleError, message
-from svcca.progress import track
-
-ARRAY_BATCH = 4096
-"""Samples at a time where both networks are arrays in memory."""
-
-
-@dataclass(frozen=True)
-class ObservedLayer:
-    """A layer as it was observed: its label, the width of its rows, and the rule, described."""
-
-    name: str
-    n_features: int
-    observation: str
 
 
 @dataclass(frozen=True)
@@ -39,81 +24,6 @@ class Pass:
     rows: tuple[ObservedLayer, ...]
     columns: tuple[ObservedLayer, ...]
     warnings: tuple[str, ...]
-
-
-class _Side:
-    """One network during a pass: its source, and its layers' rules and widths once the first batch has settled them."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.layers: tuple[ObservedLayer, ...] = ()
-        self.dropped: list[str] = []
-        self._rules: Mapping[str, Observation] = {}
-        self._mask: Tensor | None = None
-        self._where = ""
-
-    def first(self, batch: object, samples: slice, where: str) -> dict[str, Tensor]:
-        """Outputs of the first batch; layers that do not put samples first are left out, or refused if named."""
-        outputs = self.source.outputs(batch, samples, where)
-        n_samples = samples.stop - samples.start
-        fitting = {name: o for name, o in outputs.items() if o.ndim > 0 and o.shape[0] == n_samples}
-        odd = [name for name in outputs if name not in fitting]
-        refused = [name for name in odd if self.source.named_outright(name) or not fitting]
-        if refused:
-            got = f"shape {tuple(outputs[refused[0]].shape)}"
-            cause = "A time-major or batch-free output has no row for each sample"
-            expected = f"an output with the batch's {n_samples} samples along its first axis"
-            raise InputError(
-                message(f"{self.source.title} {refused[0]!r}, {where}", expected, got, cause, "Leave it out")
-            )
-        self.dropped = odd
-        return fitting
-
-    def settle(self, outputs: Mapping[str, Tensor], observe: Observe, *, all_per_sample: bool) -> None:
-        """Fix each layer's rule for the rest of the pass."""
-        shapes = {name: tuple(output.shape) for name, output in outputs.items()}
-        self._rules = choose_rules(observe, shapes, all_per_sample=all_per_sample)
-        self.source.settle(list(outputs), self._observe)
-        self._shapes = shapes
-
-    def observed(self, outputs: Mapping[str, Tensor], batch: object, where: str) -> list[Tensor]:
-        """Rows of the first batch's outputs."""
-        self._expect(batch, where)
-        rows = {name: self._observe(name, output) for name, output in outputs.items()}
-        self.layers = tuple(
-            ObservedLayer(name, rows[name].shape[1], self._rules[name].describe(self._shapes[name])) for name in rows
-        )
-        return self._checked(rows, where)
-
-    def rows(self, batch: object, samples: slice, where: str) -> list[Tensor]:
-        """Rows of a later batch."""
-        self._expect(batch, where)
-        return self._checked(self.source.outputs(batch, samples, where), where)
-
-    def _expect(self, batch: object, where: str) -> None:
-        self._mask, self._where = attention_mask(batch), where
-
-    def _observe(self, name: str, output: Tensor) -> Tensor:
-        """Apply the layer's rule; called inside the hook, so what is kept must not share the output's memory."""
-        rows = self._rules[name].rows(output, self._mask, f"{self.source.title} {name!r}, {self._where}")
-        shared = rows.untyped_storage().data_ptr() == output.untyped_storage().data_ptr()
-        return rows.clone() if shared and not isinstance(self.source, ArraySource) else rows
-
-    def _checked(self, rows: Mapping[str, Tensor], where: str) -> list[Tensor]:
-        for layer in self.layers:
-            block = rows[layer.name]
-            place = f"{self.source.title} {layer.name!r}, {where}"
-            if block.shape[1] != layer.n_features:
-                cause, remedy = (
-                    "The layer's output changes its size between batches",
-                    "Observe it by 'pool' or 'tokens'",
-                )
-                got = str(block.shape[1])
-                raise InputError(
-                    message(place, f"{layer.n_features} features, as in the first batch", got, cause, remedy)
-                )
-            check_finite(block, place)
-        return [rows[layer.name] for layer in self.layers]
 
 
 def run_pass(a: Source, b: Source | None, data: Iterable[Any] | None, observe: Observe, progress: bool | None) -> Pass:
@@ -129,105 +39,29 @@ def run_pass(a: Source, b: Source | None, data: Iterable[Any] | None, observe: O
     Raises:
         InputError: For anything about a batch or a layer that cannot be compared; the message names it.
     """
-    left, right = _Side(a), None if b is None else _Side(b)
-    sides = [side for side in (left, right) if side is not None]
+    networks = [ObservedNetwork(source) for source in (a, b) if source is not None]
     accumulator = GridAccumulator(self_comparison=b is None)
-    with ExitStack() as stack:
-        stack.enter_context(preserved_rng([side.source.device for side in sides]))
-        for side in sides:
-            stack.enter_context(side.source)
-        n_seen = 0
-        for number, (batch, size) in enumerate(track(_SizedBatches(data, sides), "Batches", progress)):
-            where, samples = f"batch {number}", slice(n_seen, n_seen + size)
-            blocks = _first_rows(sides, batch, samples, where, observe) if number == 0 else []
-            blocks = blocks or [side.rows(batch, samples, where) for side in sides]
-            _check_aligned(sides, blocks, where)
+    # closing: should folding fail, the models are handed back at once, not when the generator happens to be collected.
+    with closing(observed_rows(networks, data, observe, progress)) as batches:
+        for blocks in batches:
             device = blocks[0][0].device
-            accumulator.update(*([block.to(device) for block in side_blocks] for side_blocks in blocks))
-            n_seen += size
-    _check_enough(accumulator.n_samples, n_seen, sides)
-    return Pass(accumulator, left.layers, right.layers if right else left.layers, tuple(_left_out(sides)))
+            accumulator.update(*([block.to(device) for block in network_blocks] for network_blocks in blocks))
+    return Pass(accumulator, networks[0].layers, networks[-1].layers, tuple(_left_out(networks)))
 
 
-class _SizedBatches:
-    """Batches with the number of samples in each; slices of the arrays where there are no data.
-
-    A class, so that a progress bar can ask for the length.
-    """
-
-    def __init__(self, data: Iterable[Any] | None, sides: list[_Side]) -> None:
-        self._data = data
-        self._lengths = {s.source.title: s.source.n_samples for s in sides if isinstance(s.source, ArraySource)}
-
-    def __len__(self) -> int:
-        if self._data is None:
-            return -(-next(iter(self._lengths.values())) // ARRAY_BATCH)
-        return len(self._data)  # type: ignore[arg-type]  # a TypeError here says: no length
-
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        seen = 0
-        if self._data is None:
-            total = next(iter(self._lengths.values()))
-            for seen in range(0, total, ARRAY_BATCH):
-                yield None, min(ARRAY_BATCH, total - seen)
-            seen = total
-        else:
-            for number, batch in enumerate(self._data):
-                size = batch_size(batch, f"batch {number}")
-                yield batch, size
-                seen += size
-        for title, length in self._lengths.items():
-            if length != seen:
-                cause = "The two were captured over different inputs"
-                got = f"{length} in {title} and {seen} in the other"
-                raise SampleError(message("compare", "as many samples in both networks", got, cause))
+def collect_rows(
+    source: Source, data: Iterable[Any] | None, observe: Observe, progress: bool | None
+) -> dict[str, Tensor]:
+    """Run every batch once and keep each layer's rows, on the CPU and in their own dtype."""
+    network = ObservedNetwork(source)
+    pieces = [[block.cpu() for block in blocks[0]] for blocks in observed_rows([network], data, observe, progress)]
+    return {
+        layer.name: torch.cat(parts) for layer, parts in zip(network.layers, zip(*pieces, strict=True), strict=True)
+    }
 
 
-def _first_rows(sides: list[_Side], batch: object, samples: slice, where: str, observe: Observe) -> list[list[Tensor]]:
-    """Run the first batch, settle every rule on both sides together, and give its rows."""
-    outputs = [side.first(batch, samples, where) for side in sides]
-    all_per_sample = any(
-        needs_one_row_a_sample(observe, {name: tuple(o.shape) for name, o in side_outputs.items()})
-        for side_outputs in outputs
-    )
-    blocks = []
-    for side, side_outputs in zip(sides, outputs, strict=True):
-        side.settle(side_outputs, observe, all_per_sample=all_per_sample)
-        blocks.append(side.observed(side_outputs, batch, where))
-    return blocks
-
-
-def _check_aligned(sides: list[_Side], blocks: list[list[Tensor]], where: str) -> None:
-    """Raise SampleError unless every layer of both networks gave the same number of rows."""
-    counts = [
-        (f"{side.source.title} {layer.name!r} ({layer.observation})", block.shape[0])
-        for side, side_blocks in zip(sides, blocks, strict=True)
-        for layer, block in zip(side.layers, side_blocks, strict=True)
-    ]
-    first_name, first = counts[0]
-    for name, count in counts[1:]:
-        if count != first:
-            raise SampleError(
-                message(
-                    where,
-                    "the same number of rows from every layer",
-                    f"{first} from {first_name} and {count} from {name}",
-                    "Their observation rules count different things as a sample",
-                    "Choose one that gives a row a sample: observe='pool' for maps, 'mean_token' for tokens",
-                )
-            )
-
-
-def _check_enough(n_rows: int, n_samples: int, sides: list[_Side]) -> None:
-    if n_rows < 2:
-        titles = " and ".join(side.source.title for side in sides)
-        got = f"{n_samples} sample{'s' if n_samples != 1 else ''}"
-        cause = "The loader is empty or was used up before" if n_samples == 0 else ""
-        raise SampleError(message(f"data for {titles}", "at least 2 samples", got, cause))
-
-
-def _left_out(sides: list[_Side]) -> Iterator[str]:
-    for side in sides:
-        if side.dropped:
-            names = ", ".join(side.dropped)
-            yield f"{side.source.title}: left out, since their outputs do not put samples first: {names}."
+def _left_out(networks: list[ObservedNetwork]) -> Iterator[str]:
+    for network in networks:
+        if network.dropped:
+            names = ", ".join(network.dropped)
+            yield f"{network.source.title}: left out, since their outputs do not put samples first: {names}."

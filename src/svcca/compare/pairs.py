@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from svcca.capture.accumulate import ObservedLayer, Pass, run_pass
+from svcca.capture.accumulate import Pass, run_pass
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observations import Observe
+from svcca.capture.observed import ObservedLayer
 from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.arrays import ArrayLike
