@@ -53,7 +53,7 @@ def message(where: str, expected: str, got: str, cause: str = "", remedy: str = 
     'svcca x: expected 2 dimensions; got 3. Flatten it.'
     """
     sentences = [f"{where}: expected {expected}; got {got}", cause, remedy]
-    return " ".join(sentence.rstrip(".") + "." for sentence in sentences if sentence)
+    return " ".join(sentence if sentence[-1] in ".?" else sentence + "." for sentence in sentences if sentence)
 
 
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

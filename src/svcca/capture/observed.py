@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +107,7 @@ class ObservedNetwork:
 
 def observed_rows(
     networks: list[ObservedNetwork], data: Iterable[Any] | None, observe: Observe, progress: bool | None
-) -> Iterator[list[list[Tensor]]]:
+) -> Generator[list[list[Tensor]], None, None]:
     """Run every batch once through every network; give the rows of each network's layers, aligned by sample.
 
     Args:

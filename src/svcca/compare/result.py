@@ -86,10 +86,12 @@ class SimilarityMatrix:
             raise InputError(message("SimilarityMatrix", "at least one layer on each side", f"{shape[0]} x {shape[1]}"))
         for name in ("values", "chance"):
             array = np.array(getattr(self, name), dtype=np.float64)
-            if array.shape != shape or not np.isfinite(array).all():
-                raise InputError(
-                    message(f"SimilarityMatrix {name}", f"finite numbers of shape {shape}", f"shape {array.shape}")
-                )
+            if array.shape != shape:
+                raise InputError(message(f"SimilarityMatrix {name}", f"shape {shape}", f"shape {array.shape}"))
+            if not np.isfinite(array).all():
+                row, column = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+                got = f"{array[row, column]} for {self.row_labels[row]} x {self.column_labels[column]}"
+                raise InputError(message(f"SimilarityMatrix {name}", "finite numbers", got))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
@@ -157,7 +159,7 @@ class SimilarityMatrix:
             for side in ("rows", "columns"):
                 plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
             return cls(**plain | {"warnings": tuple(plain["warnings"])})
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise FileError(message(where, "every field of a SimilarityMatrix", str(error))) from error
 
     # The two pictures live a step further down the flow; they are imported when asked for, and only there.

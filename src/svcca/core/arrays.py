@@ -25,7 +25,11 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
         InputError: If `x` is no array, or its dtype is not a floating or complex one.
     """
     if isinstance(x, Tensor):
+        if x.layout is not torch.strided:
+            raise InputError(message(where, "a dense tensor", str(x.layout), remedy="Convert with .to_dense()"))
         tensor = x.detach()
+    elif isinstance(x, np.ma.MaskedArray):
+        raise InputError(message(where, "an array without a mask", "a masked array", "", "Drop or fill masked rows"))
     elif hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
         tensor = torch.utils.dlpack.from_dlpack(x)
     elif hasattr(x, "__array__"):
@@ -61,17 +65,18 @@ def _from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
     if array.dtype in (np.longdouble, np.clongdouble):  # torch knows no wider float than 64 bits
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
     # torch cannot view read-only memory (np.load(mmap_mode="r")), other byte orders or negative strides.
-    viewable = array.flags.writeable and array.dtype.isnative and all(step >= 0 for step in array.strides)
+    strides_fit = all(step >= 0 and step % array.itemsize == 0 for step in array.strides)  # a packed field's do not
+    viewable = array.flags.writeable and array.dtype.isnative and strides_fit
     return torch.from_numpy(array if viewable else np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
-def to_rows(x: ArrayLike, where: str) -> Tensor:
-    """Check an array as activations: `(n_samples, n_features)`, floating point, finite, two samples or more.
+def to_rows(x: ArrayLike, where: str, *, least: int = 2) -> Tensor:
+    """Check an array as activations: `(n_samples, n_features)`, floating point, finite, `least` samples or more.
 
     Raises:
         InputError: If it is no such array.
         NonFiniteError: If it holds NaN or infinity.
-        SampleError: If it has fewer than two samples.
+        SampleError: If it has fewer samples.
     """
     rows = to_tensor(x, where)
     if rows.ndim != 2:
@@ -83,14 +88,18 @@ def to_rows(x: ArrayLike, where: str) -> Tensor:
                 remedy="Reshape it to rows, or name an observation rule in svcca.compare(observe=...)",
             )
         )
-    if rows.shape[0] < 2:
-        raise SampleError(
-            message(where, "at least 2 samples", str(rows.shape[0]), "Correlation needs spread between samples")
-        )
+    check_samples(rows.shape[0], where, least)
     if rows.shape[1] == 0:
         raise InputError(message(where, "at least 1 feature", "0"))
     check_finite(rows, where)
     return rows
+
+
+def check_samples(n_samples: int, where: str, least: int = 2) -> None:
+    """Raise SampleError for fewer samples than a definition needs."""
+    if n_samples < least:
+        expected = f"at least {least} sample{'s' if least > 1 else ''}"
+        raise SampleError(message(where, expected, str(n_samples), "Correlation needs spread between samples"))
 
 
 def check_same_samples(x: Tensor, y: Tensor, where: str) -> None:

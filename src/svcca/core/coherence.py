@@ -9,7 +9,7 @@ from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
 from svcca.core.linalg import svd
-from svcca.core.moments import JointMoments
+from svcca.core.moments import JointMoments, cross_product
 from svcca.core.subspace import Subspace
 from svcca.errors import InputError, message
 
@@ -54,14 +54,15 @@ class Coherence:
                 )
             )
         check_same_samples(x.basis, y.basis, "Coherence")
-        return cls(x, y, x.basis.mH @ y.basis.to(x.basis.device))
+        return cls(x, y, cross_product(x.basis, y.basis))
 
     @classmethod
     def from_moments(cls, moments: JointMoments) -> Coherence:
         """Decompose both layers from their joint moments and pair them."""
         x = Subspace.from_moments(moments.x, "x")
         y = Subspace.from_moments(moments.y, "y")
-        return cls(x, y, x.whitener.mH @ moments.cross_scatter @ y.whitener)
+        half = cross_product(x.whitener, moments.cross_scatter)
+        return cls(x, y, cross_product(half.mH, y.whitener))
 
     @classmethod
     def from_rows(cls, x: ArrayLike, y: ArrayLike) -> Coherence:

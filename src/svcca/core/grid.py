@@ -12,7 +12,7 @@ from torch import Tensor
 
 from svcca.core.arrays import accumulator_dtype, source_eps
 from svcca.core.coherence import Coherence
-from svcca.core.moments import Moments
+from svcca.core.moments import Moments, cross_product
 from svcca.core.subspace import Subspace
 from svcca.errors import RankError
 
@@ -127,7 +127,9 @@ class GridAccumulator:
                     raise
                 layers.append(self._constant(len(layers)))
         left, right = self._sides(layers)
-        matrix = _joined(left).mH @ _joined(right) if self._sums is None else _whitened(cross, left, right)
+        if self._sums is None:
+            return CoherenceGrid(left, right, cross_product(_joined(left), _joined(right)))
+        return CoherenceGrid(left, right, _whitened(cross, left, right))
         return CoherenceGrid(left, right, matrix)
 
     def _decompose_rows(self, index: int, name: str) -> Subspace:

@@ -100,7 +100,7 @@ def linear_cka(coherence: Coherence) -> float:
     x, y = coherence.x.singular_values, coherence.y.singular_values
     cross = x[:, None] * coherence.matrix * y
     norms = torch.linalg.vector_norm(x**2) * torch.linalg.vector_norm(y**2)
-    return float(torch.linalg.vector_norm(cross) ** 2 / norms)
+    return min(1.0, float(torch.linalg.vector_norm(cross) ** 2 / norms))  # a layer with itself rounds to 1 + 2e-16
 
 
 def participation_ratio(layer: Subspace) -> float:

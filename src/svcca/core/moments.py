@@ -52,7 +52,7 @@ class Moments:
 
         Cost: 2 n p^2 operations, a float64 copy of `x`.
         """
-        rows = to_rows(x, "Moments x")
+        rows = to_rows(x, "Moments x", least=1)
         mean, centred = centre(rows)
         return cls(rows.shape[0], mean, centred.mH @ centred, source_eps(rows.dtype))
 
@@ -107,7 +107,7 @@ class JointMoments:
         Raises:
             InputError: For arrays that are no activations: wrong shape, integers, NaN, unequal rows.
         """
-        rows_x, rows_y = to_rows(x, "JointMoments x"), to_rows(y, "JointMoments y")
+        rows_x, rows_y = (to_rows(rows, f"JointMoments {side}", least=1) for side, rows in (("x", x), ("y", y)))
         check_same_samples(rows_x, rows_y, "JointMoments")
         mean_x, centred_x = centre(rows_x)
         mean_y, centred_y = centre(rows_y)
@@ -115,7 +115,7 @@ class JointMoments:
         return cls(
             Moments(n_samples, mean_x, centred_x.mH @ centred_x, source_eps(rows_x.dtype)),
             Moments(n_samples, mean_y, centred_y.mH @ centred_y, source_eps(rows_y.dtype)),
-            centred_x.mH @ centred_y.to(centred_x.device),
+            cross_product(centred_x, centred_y),
         )
 
     def update(self, x: ArrayLike, y: ArrayLike) -> JointMoments:
@@ -124,6 +124,7 @@ class JointMoments:
 
     def merge(self, other: JointMoments) -> JointMoments:
         """Joint moments of both sets of samples together; batches, processes and machines merge in any order."""
+        _check_width(self.x.n_features, other.x.n_features, "x")
         _check_width(self.y.n_features, other.y.n_features, "y")
         shift_x = other.x.mean - self.x.mean
         shift_y = other.y.mean - self.y.mean
@@ -140,6 +141,12 @@ def centre(rows: Tensor) -> tuple[Tensor, Tensor]:
     wide = rows.to(accumulator_dtype(rows.dtype), copy=True)
     mean = wide.mean(dim=0)
     return mean, wide.sub_(mean)
+
+
+def cross_product(x: Tensor, y: Tensor) -> Tensor:
+    """X^H Y on the device of x; a real side is promoted where the other is complex."""
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype).mH @ y.to(x.device, dtype)
 
 
 def _check_width(expected: int, got: int, side: str) -> None:

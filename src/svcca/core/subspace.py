@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, source_eps, to_rows
-from svcca.core.linalg import FLOAT32_EPS, eigh_descending, largest_loading_positive, rank_rtol
+from svcca.core.arrays import ArrayLike, check_samples, source_eps, to_rows
+from svcca.core.linalg import FLOAT32_EPS, eigh_descending, largest_loading_positive, orthonormalised, rank_rtol
 from svcca.core.moments import Moments, centre
 from svcca.errors import InputError, NonFiniteError, RankError, message
 
@@ -64,10 +64,12 @@ class Subspace:
             RankError: If the layer is constant.
             NonFiniteError: If the scatter overflowed.
         """
-        values, vectors = _positive_eigen(moments.scatter, moments.mean, moments.n_samples, moments.source_eps, where)
+        check_samples(moments.n_samples, where)
+        variances = torch.diagonal(moments.scatter).real
+        n_samples, eps = moments.n_samples, moments.source_eps
+        values, vectors = _positive_eigen(moments.scatter, variances, moments.mean, n_samples, eps, where)
         signs = largest_loading_positive(vectors)
-        total = float(torch.diagonal(moments.scatter).real.sum())
-        return cls(moments.n_samples, moments.mean, values.sqrt(), vectors * signs, total)
+        return cls(moments.n_samples, moments.mean, values.sqrt(), vectors * signs, float(variances.sum()))
 
     @classmethod
     def from_rows(cls, x: ArrayLike, where: str = "Subspace x") -> Subspace:
@@ -87,15 +89,15 @@ class Subspace:
         eps = source_eps(rows.dtype)
         wide = n_features > n_samples
         scatter = centred @ centred.mH if wide else centred.mH @ centred
-        values, vectors = _positive_eigen(scatter, mean, n_samples, eps, where)
+        variances = centred.abs().square().sum(dim=0) if wide else torch.diagonal(scatter).real
+        values, vectors = _positive_eigen(scatter, variances, mean, n_samples, eps, where)
         singular_values = values.sqrt()
         if wide:
             basis, directions = vectors, (centred.mH @ vectors) / singular_values
         else:
-            basis, directions = (centred @ vectors) / singular_values, vectors
+            basis, directions = orthonormalised((centred @ vectors) / singular_values, singular_values), vectors
         signs = largest_loading_positive(directions)
-        total = float(torch.linalg.vector_norm(centred) ** 2)
-        return cls(n_samples, mean, singular_values, directions * signs, total, basis * signs)
+        return cls(n_samples, mean, singular_values, directions * signs, float(variances.sum()), basis * signs)
 
     def keep(self, retained_variance: float = 0.99, n_components: int | None = None) -> Subspace:
         """Cut to the leading directions (Raghu et al. 2017, section 2).
@@ -109,8 +111,10 @@ class Subspace:
             InputError: If the share is outside (0, 1] or the number outside 1 .. rank.
         """
         if n_components is not None:
-            if not 1 <= n_components <= self.rank:
-                raise InputError(message("n_components", f"1 to {self.rank}, the layer's rank", str(n_components)))
+            if not isinstance(n_components, int) or not 1 <= n_components <= self.rank:
+                raise InputError(
+                    message("n_components", f"an integer from 1 to {self.rank}, the layer's rank", str(n_components))
+                )
             return self._first(n_components)
         check_retained_variance(retained_variance)
         if retained_variance == 1:
@@ -134,15 +138,18 @@ def check_retained_variance(share: float) -> None:
         raise InputError(message("retained_variance", "a share in (0, 1]", str(share), remedy="The paper uses 0.99"))
 
 
-def _positive_eigen(scatter: Tensor, mean: Tensor, n_samples: int, eps: float, where: str) -> tuple[Tensor, Tensor]:
-    """Eigenvalues above the rank cut, largest first, and their vectors."""
-    total = float(torch.diagonal(scatter).real.sum())
+def _positive_eigen(
+    scatter: Tensor, variances: Tensor, mean: Tensor, n_samples: int, eps: float, where: str
+) -> tuple[Tensor, Tensor]:
+    """Eigenvalues above the rank cut, largest first, and their vectors; `variances` are the units', unnormalised."""
+    total = float(variances.sum())
     if not math.isfinite(total):
         raise NonFiniteError(message(where, "squares within float64", "an overflow", remedy="Scale the activations"))
     # A unit that is constant in exact arithmetic still wavers in its last digit, by a few eps of its mean. Half
     # precision counts as float32 here: its values are coarse, but a step between two of them is no rounding noise.
     waver = n_samples * (min(eps, FLOAT32_EPS) * mean.abs()).square()
-    if total <= 16 * float(waver.sum()):
+    varies = variances > 16 * waver
+    if not bool(varies.any()):
         raise RankError(
             message(
                 where,
@@ -155,6 +162,6 @@ def _positive_eigen(scatter: Tensor, mean: Tensor, n_samples: int, eps: float, w
     # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
     values, vectors = eigh_descending(scatter / total)
     rtol = rank_rtol(scatter.shape[0], eps)
-    floor = max(rtol**2 * float(values[0]), float(waver.max()) / total)
+    floor = max(rtol**2 * float(values[0]), float(waver[varies].max()) / total)
     rank = int((values > floor).sum())
     return values[:rank] * total, vectors[:, :rank]
