@@ -130,7 +130,6 @@ class GridAccumulator:
         if self._sums is None:
             return CoherenceGrid(left, right, cross_product(_joined(left), _joined(right)))
         return CoherenceGrid(left, right, _whitened(cross, left, right))
-        return CoherenceGrid(left, right, matrix)
 
     def _decompose_rows(self, index: int, name: str) -> Subspace:
         blocks = [layers[index] for layers in self._pieces]
