@@ -13,25 +13,47 @@ from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.pairs import compare
 from svcca.compare.result import LayerSummary, SimilarityMatrix
-from svcca.core.cca import CCAResult, cca, linear_cka, pwcca, svcca
-from svcca.core.measures import Similarity
+from svcca.core.cca import CCAResult, cca, svcca
+from svcca.core.coherence import Coherence
+from svcca.core.functional import (
+    PCAResult,
+    PLSResult,
+    linear_cka,
+    linear_regression_r2,
+    pca,
+    permutation_test,
+    pls,
+    procrustes,
+    procrustes_angle,
+    procrustes_distance,
+    pwcca,
+    r2_cca,
+    similarities,
+    svcca_weighted,
+)
 from svcca.core.moments import JointMoments, Moments
-from svcca.core.subspace import Subspace
+from svcca.core.registry import MEASURES, Similarity
+from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import SvccaError, SvccaWarning
 from svcca.store import load_activations, save_activations
 
 __version__ = _metadata.version("svcca")
 
 __all__ = [
+    "MEASURES",
     "CCAResult",
+    "Coherence",
     "Flatten",
     "JointMoments",
     "LastToken",
     "LayerSummary",
     "MeanToken",
     "Moments",
+    "PCAResult",
+    "PLSResult",
     "Pixels",
     "Pool",
+    "SVDStep",
     "Similarity",
     "SimilarityMatrix",
     "Subspace",
@@ -42,8 +64,18 @@ __all__ = [
     "cca",
     "compare",
     "linear_cka",
+    "linear_regression_r2",
     "load_activations",
+    "pca",
+    "permutation_test",
+    "pls",
+    "procrustes",
+    "procrustes_angle",
+    "procrustes_distance",
     "pwcca",
+    "r2_cca",
     "save_activations",
+    "similarities",
     "svcca",
+    "svcca_weighted",
 ]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
+from svcca import SVDStep
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments, Moments
 from svcca.core.subspace import Subspace
@@ -45,8 +46,10 @@ def test_its_singular_values_are_the_canonical_correlations(route, seed, p, q):
 def test_cutting_the_matrix_is_cutting_both_layers_first(route, seed, share):
     x, y = ref.related(seed, 60, 6, 5)
     pair = route(x, y)
-    again = Coherence.from_subspaces(Subspace.from_rows(x).keep(share), Subspace.from_rows(y).keep(share))
-    cut = pair.keep(share)
+    again = Coherence.from_subspaces(
+        Subspace.from_rows(x).keep(SVDStep(share)), Subspace.from_rows(y).keep(SVDStep(share))
+    )
+    cut = pair.keep(SVDStep(share))
     assert tuple(cut.matrix.shape) == (cut.x.rank, cut.y.rank) == tuple(again.matrix.shape)
     np.testing.assert_allclose(
         cut.correlations, again.correlations, rtol=0, atol=ref.rounding(60, 10 * condition(x, y))
@@ -84,12 +87,13 @@ def test_its_factors_give_orthonormal_variates_that_pair_up():
 
 def test_the_factors_are_computed_once():
     pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
-    assert pair.factors is pair.factors
+    assert pair.factors[0] is pair.factors[0]
+    assert torch.equal(pair.correlations, pair.factors[1])
 
 
 def test_keeping_everything_is_the_same_object():
     pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
-    assert pair.keep(1) is pair
+    assert pair.keep(SVDStep(1)) is pair
 
 
 def test_wide_layers_agree_between_gram_moments_and_oracle():

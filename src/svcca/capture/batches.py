@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from svcca.core.arrays import from_numpy
 from svcca.errors import InputError, SampleError, message
 
 Forward = Callable[[nn.Module, Any], object]
@@ -28,7 +29,7 @@ def batches_of(data: object) -> Iterable[Any]:
         InputError: If `data` is nothing that can be iterated.
     """
     if isinstance(data, np.ndarray):
-        data = torch.from_numpy(data)
+        data = from_numpy(data, "data")
     if isinstance(data, Tensor):
         return torch.split(data, ONE_BATCH)
     if isinstance(data, Mapping):

@@ -11,15 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca.capture.batches import Forward, call, device_of
-from svcca.capture.layers import (
-    as_patterns,
-    is_leaf,
-    match_names,
-    named_layers,
-    tensors_in,
-    unmatched,
-    unwrap,
-)
+from svcca.capture.layers import named_layers, select_layers, tensors_in, unwrap
 from svcca.errors import LayerError, message
 
 Keep = Callable[[str, Tensor], Tensor]
@@ -54,38 +46,15 @@ class LayerRecorder:
         self.model = unwrap(model)
         self.device = device_of(self.model)
         self.title = title
-        self.idle_patterns: list[str] = []
+        self._selection = select_layers(self.model, layers, title)
+        self.idle_patterns = self._selection.idle_patterns
         self._forward = forward
-        self._modules, self._paths = self._select(as_patterns(layers))
         self._labels: dict[tuple[str, int, str], str] | None = None
         self._calls: Counter[str] = Counter()
         self._outputs: dict[tuple[str, int, str], Tensor] = {}
         self._keep: Keep = lambda _, output: output.clone()
         self._active = False
         self._stack = ExitStack()
-
-    def _select(self, patterns: list[str] | None) -> tuple[dict[str, nn.Module], dict[str, set[str]]]:
-        """Modules to hook by name, and the paths wanted of each ("" is its first tensor)."""
-        modules = named_layers(self.model)
-        leaves = {name: module for name, module in modules.items() if is_leaf(module)}
-        split: list[tuple[str, str]] = []
-        if patterns is None:
-            names = list(leaves)
-        else:
-            split = [(p.partition(":")[0], p.partition(":")[2]) for p in patterns]
-            positive = any(not name.startswith("!") for name, _ in split)
-            known = list(modules if positive else leaves)
-            names, self.idle_patterns = match_names(known, [name for name, _ in split])
-            if not names:
-                raise unmatched(f"layers of {self.title}", patterns, list(modules))
-        paths: dict[str, set[str]] = {}
-        for name in names:
-            asked = (
-                [path for p, path in split if not p.startswith("!") and match_names([name], [p])[0]] if patterns else []
-            )
-            paths[name] = set(asked) or {""}
-        first_names = {id(modules[name]): name for name in reversed(names)}  # a module under two names is one layer
-        return {name: modules[name] for name in names if first_names[id(modules[name])] == name}, paths
 
     def names(self) -> list[str]:
         """Every module's name."""
@@ -94,7 +63,7 @@ class LayerRecorder:
     def __enter__(self) -> LayerRecorder:
         """Hook the layers and switch the model to evaluation."""
         self._stack.enter_context(_evaluating(self.model))
-        for name, module in self._modules.items():
+        for name, module in self._selection.modules.items():
             handle = module.register_forward_hook(self._hook(name))
             self._stack.callback(handle.remove)
         return self
@@ -111,10 +80,10 @@ class LayerRecorder:
                 return
             self._calls[name] += 1
             found = dict(tensors_in(output))
-            for path in self._paths[name]:
-                tensor = found.get(path) if path else next(iter(found.values()), None)
-                if tensor is not None:
-                    self._record((name, self._calls[name], path), tensor)
+            for place, (path, tensor) in enumerate(found.items()):
+                for wanted in self._selection.paths[name]:
+                    if wanted == path or (wanted == "" and place == 0):
+                        self._record((name, self._calls[name], wanted), tensor)
             if self._labels is not None and len(self._outputs) == len(self._labels):
                 raise _LastLayerDone
 
@@ -165,9 +134,17 @@ class LayerRecorder:
     def _name_outputs(self) -> dict[tuple[str, int, str], str]:
         """Labels for what the first batch gave, in order of execution: name, name#2 for a second call, name:path."""
         if not self._outputs:
-            got = f"none from {', '.join(repr(name) for name in list(self._modules)[:5])}"
+            got = f"none from {', '.join(repr(name) for name in list(self._selection.modules)[:5])}"
             cause = "The layers did not run in this forward pass, or return no floating-point tensor"
             raise LayerError(message(f"layers of {self.title}", "outputs that are tensors", got, cause))
+        given = {(name, path) for name, _, path in self._outputs}
+        silent = [
+            name + (f":{path}" if path else "") for name, path in self._selection.outright if (name, path) not in given
+        ]
+        if silent:
+            got = f"none from {', '.join(repr(name) for name in silent)}"
+            cause = "It did not run in this forward pass, or returns no floating-point tensor there"
+            raise LayerError(message(f"layers of {self.title}", "an output of every layer named", got, cause))
         return {
             (name, number, path): name + (f"#{number}" if self._calls[name] > 1 else "") + (f":{path}" if path else "")
             for name, number, path in self._outputs

@@ -74,6 +74,47 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
 
 
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What was asked of a model.
+
+    Attributes:
+        modules: Modules to hook, by name.
+        paths: Which tensors of each module's output; "" is the first.
+        outright: Layers named without a wildcard, (name, path): these must give an output.
+        idle_patterns: Patterns that selected nothing.
+    """
+
+    modules: dict[str, nn.Module]
+    paths: dict[str, set[str]]
+    outright: list[tuple[str, str]]
+    idle_patterns: list[str]
+
+
+def select_layers(model: nn.Module, layers: str | Sequence[str] | None, title: str) -> Selection:
+    """Find the modules and tensors that names and patterns ask for; None asks for every leaf.
+
+    Raises:
+        LayerError: If nothing is selected.
+    """
+    patterns = as_patterns(layers)
+    modules = named_layers(model)
+    asked = [(p.partition(":")[0], p.partition(":")[2]) for p in patterns or []]
+    wanted = [(name, path) for name, path in asked if not name.startswith("!")]
+    known = list(modules) if wanted else [name for name, module in modules.items() if is_leaf(module)]
+    names, idle = match_names(known, [name for name, _ in asked])
+    if not names:
+        raise unmatched(f"layers of {title}", patterns or [], list(modules))
+    paths = {name: {path for pattern, path in wanted if matches(name, pattern)} or {""} for name in names}
+    first_names = {id(modules[name]): name for name in reversed(names)}  # a module under two names is one layer
+    return Selection(
+        modules={name: modules[name] for name in names if first_names[id(modules[name])] == name},
+        paths=paths,
+        outright=[(name, path) for name, path in wanted if first_names.get(id(modules.get(name))) == name],
+        idle_patterns=idle,
+    )
+
+
 def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
     """Walk the floating-point tensors in a module's output with their paths, depth first.
 

@@ -28,6 +28,10 @@ class Observation(Protocol):
         """Name the rule as it applied to an output of this shape (samples first)."""
         ...
 
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """What the rows of one sample run over: layers that differ in it do not line up, whatever their counts."""
+        ...
+
 
 @dataclass(frozen=True)
 class Flatten:
@@ -42,6 +46,10 @@ class Flatten:
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule."""
         return "flatten"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None: a sample is one row."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,10 @@ class Pool:
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule."""
         return "pool" if len(shape) > 2 else "flatten"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None: a sample is one row."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,10 @@ class Pixels:
             return f"pixels (all {available} positions)"
         return f"pixels ({self.n_positions} of {available} positions, seed {self.seed})"
 
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Height and width (or whatever axes there are)."""
+        return tuple(shape[2:])
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -109,6 +125,10 @@ class Tokens:
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule."""
         return "tokens"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None that is fixed: padding sets how many tokens a sample has."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,10 @@ class LastToken:
         """Name the rule."""
         return "last_token" if len(shape) > 2 else "flatten"
 
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None: a sample is one row."""
+        return ()
+
 
 @dataclass(frozen=True)
 class MeanToken:
@@ -154,6 +178,10 @@ class MeanToken:
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule."""
         return "mean_token" if len(shape) > 2 else "flatten"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None: a sample is one row."""
+        return ()
 
 
 RULES: dict[str, Observation] = {
@@ -213,7 +241,7 @@ def _asked_for(observe: Observe, name: str) -> Observation | None:
         return None
     if isinstance(rule, str) and rule in RULES:
         return RULES[rule]
-    if isinstance(rule, Observation):
+    if isinstance(rule, Observation) and not isinstance(rule, type):
         return rule
     raise unknown_option("observe", "a rule", rule, ["auto", *RULES])
 

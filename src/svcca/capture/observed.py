@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
 from svcca.capture.batches import attention_mask, batch_size
 from svcca.capture.hooks import preserved_rng
+from svcca.capture.layers import matches, unmatched
 from svcca.capture.observations import Observation, Observe, choose_rules, needs_one_row_a_sample
 from svcca.capture.sources import ArraySource, Source
 from svcca.core.arrays import check_finite
@@ -23,11 +25,12 @@ ARRAY_BATCH = 4096
 
 @dataclass(frozen=True)
 class ObservedLayer:
-    """A layer as it was observed: its label, the width of its rows, and the rule, described."""
+    """A layer as it was observed: its label, the width of its rows, the rule, described, and its positions."""
 
     name: str
     n_features: int
     observation: str
+    positions: tuple[int, ...]
 
 
 class ObservedNetwork:
@@ -70,7 +73,9 @@ class ObservedNetwork:
         self._expect(batch, where)
         rows = {name: self._observe(name, output) for name, output in outputs.items()}
         self.layers = tuple(
-            ObservedLayer(name, rows[name].shape[1], self._rules[name].describe(self._shapes[name])) for name in rows
+            ObservedLayer(name, block.shape[1], rule.describe(shape), tuple(rule.positions(shape)))
+            for name, block in rows.items()
+            for rule, shape in [(self._rules[name], self._shapes[name])]
         )
         return self._checked(rows, where)
 
@@ -177,11 +182,20 @@ def _first_rows(
         needs_one_row_a_sample(observe, {name: tuple(o.shape) for name, o in network_outputs.items()})
         for network_outputs in outputs
     )
+    _check_observe(observe, [name for network_outputs in outputs for name in network_outputs])
     blocks = []
     for network, network_outputs in zip(networks, outputs, strict=True):
         network.settle(network_outputs, observe, all_per_sample=all_per_sample)
         blocks.append(network.observed(network_outputs, batch, where))
     return blocks
+
+
+def _check_observe(observe: Observe, names: list[str]) -> None:
+    """Raise LayerError for a pattern of `observe` that fits no layer."""
+    patterns = list(observe) if isinstance(observe, Mapping) else []
+    idle = [pattern for pattern in patterns if not any(matches(name, pattern) for name in names)]
+    if idle:
+        raise unmatched("observe", idle, list(dict.fromkeys(names)))
 
 
 def _check_aligned(networks: list[ObservedNetwork], blocks: list[list[Tensor]], where: str) -> None:
@@ -191,6 +205,7 @@ def _check_aligned(networks: list[ObservedNetwork], blocks: list[list[Tensor]], 
         for network, network_blocks in zip(networks, blocks, strict=True)
         for layer, block in zip(network.layers, network_blocks, strict=True)
     ]
+    _check_positions(networks)
     first_name, first = counts[0]
     for name, count in counts[1:]:
         if count != first:
@@ -203,6 +218,16 @@ def _check_aligned(networks: list[ObservedNetwork], blocks: list[list[Tensor]], 
                     "Choose one that gives a row a sample: observe='pool' for maps, 'mean_token' for tokens",
                 )
             )
+
+
+def _check_positions(networks: list[ObservedNetwork]) -> None:
+    """Raise SampleError where the same number of rows comes from other places."""
+    layers = [(network.source.title, layer) for network in networks for layer in network.layers if layer.positions]
+    for (first_title, first), (title, layer) in pairwise(layers):
+        if layer.positions != first.positions:
+            got = f"{first.positions} in {first_title} {first.name!r} and {layer.positions} in {title} {layer.name!r}"
+            remedy = "Compare layers of one size, or choose observe='pool'"
+            raise SampleError(message("compare", "the same positions in every layer", got, "", remedy))
 
 
 def _check_enough(n_rows: int, n_samples: int, networks: list[ObservedNetwork]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.arrays import ArrayLike
 from svcca.core.grid import CoherenceGrid
-from svcca.core.measures import Measure, Similarity, evaluate, get_measure
-from svcca.core.subspace import Subspace, check_retained_variance
+from svcca.core.registry import Measure, Similarity, evaluate, get_measure
+from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
 from svcca.files import PathLike
 from svcca.progress import track
@@ -89,14 +88,14 @@ def compare(
     (('one', 'two'), True)
     """
     chosen = get_measure(measure)
-    check_retained_variance(retained_variance)
+    step = SVDStep(retained_variance)
     if b is a:
         b = None
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
     _check_patterns([first] if second is None else [first, second])
     passed = run_pass(first, second, _batches(data, first, second), observe, progress)
-    return _summarise(passed, chosen, retained_variance, first, second, progress)
+    return _summarise(passed, chosen, step, first, second, progress)
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
@@ -131,26 +130,15 @@ def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any
     return None if data is None else batches_of(data)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Which directions a measure needs: those of the SVD step, or all."""
-
-    measure: Measure
-    retained_variance: float
-
-    def __call__(self, layer: Subspace) -> Subspace:
-        return layer.keep(self.retained_variance) if self.measure.svd_step else layer
-
-
 def _summarise(
-    passed: Pass, measure: Measure, share: float, first: Source, second: Source | None, progress: bool | None
+    passed: Pass, measure: Measure, step: SVDStep, first: Source, second: Source | None, progress: bool | None
 ) -> SimilarityMatrix:
     titles = (first.title, first.title if second is None else second.title)
     sides = [(first, passed.rows)] if second is None else [(first, passed.rows), (second, passed.columns)]
     observed = [(source, layer) for source, layers in sides for layer in layers]
     grid = passed.accumulator.finish(
         [f"{source.title} {layer.name!r}" for source, layer in observed],
-        _Cut(measure, share),
+        step if measure.svd_step else WHOLE,
         constant_allowed=[not source.named_outright(layer.name) for source, layer in observed],
     )
     rows, columns = _varying(passed.rows, grid.rows, titles[0]), _varying(passed.columns, grid.columns, titles[1])
@@ -164,7 +152,7 @@ def _summarise(
         rows=tuple(rows.values()),
         columns=tuple(columns.values()),
         measure=measure.name,
-        retained_variance=share if measure.svd_step else 1.0,
+        retained_variance=step.retained_variance if measure.svd_step else 1.0,
         n_samples=passed.accumulator.n_samples,
         chance=np.array([[pair.chance for pair in row] for row in similarities]),
         warnings=tuple(notes),
@@ -206,7 +194,7 @@ def _evaluate_pairs(
 ) -> list[list[Similarity]]:
     """Evaluate each pair; the grid is cut already, so the SVD step is not taken again."""
     return [
-        [evaluate(measure, grid.pair(i, j), 1.0, f"{row.name} x {column.name}") for j, column in columns.items()]
+        [evaluate(measure, grid.pair(i, j), WHOLE, f"{row.name} x {column.name}") for j, column in columns.items()]
         for i, row in track(rows.items(), "Layers", progress)
     ]
 

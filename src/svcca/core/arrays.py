@@ -33,7 +33,7 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
     elif hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
         tensor = torch.utils.dlpack.from_dlpack(x)
     elif hasattr(x, "__array__"):
-        tensor = _from_numpy(np.asarray(x), where)
+        tensor = from_numpy(np.asarray(x), where)
     else:
         raise InputError(message(where, "an array", type(x).__name__, remedy="Pass a tensor or a NumPy array"))
     if not (tensor.is_floating_point() or tensor.is_complex()):
@@ -50,8 +50,12 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
     return tensor
 
 
-def _from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
-    """Wrap a NumPy array; copies only what torch cannot view."""
+def from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
+    """Wrap a NumPy array of numbers; copies only what torch cannot view.
+
+    Raises:
+        InputError: For an array of objects, strings or dates.
+    """
     if array.dtype.kind not in "fcbiu":
         raise InputError(
             message(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
-from svcca.core.linalg import svd
-from svcca.core.moments import JointMoments, cross_product
-from svcca.core.subspace import Subspace
+from svcca.core.linalg import LinAlgError, svd
+from svcca.core.moments import FLOAT64, JointMoments, Precision, cross_product
+from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, message
 
 
@@ -57,34 +58,60 @@ class Coherence:
         return cls(x, y, cross_product(x.basis, y.basis))
 
     @classmethod
-    def from_moments(cls, moments: JointMoments) -> Coherence:
+    def from_moments(cls, moments: JointMoments, *, step: SVDStep = WHOLE) -> Coherence:
         """Decompose both layers from their joint moments and pair them."""
-        x = Subspace.from_moments(moments.x, "x")
-        y = Subspace.from_moments(moments.y, "y")
+        x = Subspace.from_moments(moments.x, "x").keep(step)
+        y = Subspace.from_moments(moments.y, "y").keep(step)
         half = cross_product(x.whitener, moments.cross_scatter)
         return cls(x, y, cross_product(half.mH, y.whitener))
 
     @classmethod
-    def from_rows(cls, x: ArrayLike, y: ArrayLike) -> Coherence:
-        """Decompose two arrays (n_samples, p) and (n_samples, q) and pair them."""
+    def from_rows(
+        cls, x: ArrayLike, y: ArrayLike, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64
+    ) -> Coherence:
+        """Decompose two arrays (n_samples, p) and (n_samples, q) and pair them; the bases are kept."""
         rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
         check_same_samples(rows_x, rows_y, "x and y")
-        return cls.from_subspaces(Subspace.from_rows(rows_x, "x"), Subspace.from_rows(rows_y, "y"))
+        layers = [
+            Subspace.from_rows(rows, where, step=step, precision=precision)
+            for rows, where in ((rows_x, "x"), (rows_y, "y"))
+        ]
+        return cls.from_subspaces(*layers)
 
-    def keep(self, retained_variance: float) -> Coherence:
-        """Apply the SVD step to both layers."""
-        if retained_variance == 1:
+    def keep(self, step: SVDStep) -> Coherence:
+        """Apply the SVD step to both layers.
+
+        Raises:
+            InputError: If more components are asked for than a layer has directions.
+        """
+        x, y = self.x.keep(step), self.y.keep(step)
+        if x is self.x and y is self.y:
             return self
-        x, y = self.x.keep(retained_variance), self.y.keep(retained_variance)
         return Coherence(x, y, self.matrix[: x.rank, : y.rank])
 
     @cached_property
+    def _svd(self) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
+        return svd(self.matrix)
+
+    @property
     def factors(self) -> tuple[Tensor, Tensor, Tensor]:
         """SVD of K as (A, rho, B^H): U_x A and U_y B are the orthonormal canonical variates, rho is in [0, 1]."""
-        a, rho, bh = svd(self.matrix)
+        a, rho, bh, _ = self._svd
         return a, rho.clamp(0.0, 1.0), bh
 
     @cached_property
     def correlations(self) -> Tensor:
         """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
-        return self.factors[1]
+        if "_svd" in self.__dict__:  # the vectors were wanted before: do not factorise again
+            return self.factors[1]
+        try:
+            rho: Tensor = torch.linalg.svdvals(self.matrix)
+            return rho.clamp(0.0, 1.0)
+        except LinAlgError:
+            return self.factors[1]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the solvers had to do for both layers and, once it was taken, for K."""
+        own = self._svd[3] if "_svd" in self.__dict__ else ()
+        return (*self.x.notes, *self.y.notes, *own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import pairwise
@@ -13,11 +13,8 @@ from torch import Tensor
 from svcca.core.arrays import accumulator_dtype, source_eps
 from svcca.core.coherence import Coherence
 from svcca.core.moments import Moments, cross_product
-from svcca.core.subspace import Subspace
+from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import RankError
-
-Cut = Callable[[Subspace], Subspace]
-"""Which directions of a layer take part: the identity, or the SVD step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +99,26 @@ class GridAccumulator:
             self._sums.update(layers)
         self._pieces.clear()
 
-    def finish(self, names: Sequence[str], cut: Cut, *, constant_allowed: Sequence[bool]) -> CoherenceGrid:
+    def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> CoherenceGrid:
         """Decompose each layer once and pair every row layer with every column layer.
 
         Args:
             names: What each layer is called in an error, row layers first.
-            cut: Which directions of each layer take part.
+            step: The SVD step: which directions of each layer take part.
             constant_allowed: Whether a layer may be constant; it then has rank 0 and its coherence is empty.
 
         Raises:
             RankError: If a layer is constant that may not be.
         """
         if self._sums is None:
-            builders = [partial(self._decompose_rows, index, name) for index, name in enumerate(names)]
+            builders = [partial(self._decompose_rows, index, name, step) for index, name in enumerate(names)]
         else:
             moments, cross = self._sums.finish(self._eps)
             builders = [partial(Subspace.from_moments, m, name) for m, name in zip(moments, names, strict=True)]
         layers = []
         for build, allowed in zip(builders, constant_allowed, strict=True):
             try:
-                layers.append(cut(build()))
+                layers.append(build().keep(step))
             except RankError:
                 if not allowed:
                     raise
@@ -131,9 +128,9 @@ class GridAccumulator:
             return CoherenceGrid(left, right, cross_product(_joined(left), _joined(right)))
         return CoherenceGrid(left, right, _whitened(cross, left, right))
 
-    def _decompose_rows(self, index: int, name: str) -> Subspace:
+    def _decompose_rows(self, index: int, name: str, step: SVDStep) -> Subspace:
         blocks = [layers[index] for layers in self._pieces]
-        return Subspace.from_rows(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name)
+        return Subspace.from_rows(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name, step=step)
 
     def _constant(self, index: int) -> Subspace:
         """Rank 0: no direction, no variance."""

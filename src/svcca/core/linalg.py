@@ -14,23 +14,24 @@ FLOAT32_EPS = torch.finfo(torch.float32).eps
 FLOAT64_EPS = torch.finfo(torch.float64).eps
 
 
-def rank_rtol(size: int, source_eps: float) -> float:
+def rank_rtol(size: int, source_eps: float, product_eps: float = FLOAT64_EPS) -> float:
     """Give the relative cut below which a singular value of a layer counts as zero.
 
     Two noises set it: rounding of the data themselves, `size * source_eps`, and rounding of the float64 scatter
-    matrix, whose eigenvalues are squares, `sqrt(size * eps64)`. Half precision takes `source_eps` alone: rounding of
-    single values spreads over all directions and lifts none above it, while 512 * eps would cut everything.
+    matrix, whose eigenvalues are squares, `sqrt(size * product_eps)`. Half precision takes `source_eps` alone:
+    rounding of single values spreads over all directions and lifts none above it, while 512 * eps would cut everything.
 
     Args:
         size: Order of the eigenproblem, min(n_samples, n_features).
         source_eps: Machine epsilon of the dtype the activations came in.
+        product_eps: Machine epsilon of the products over samples; 0 where no squares were taken.
     """
     from_source = size * source_eps if source_eps <= FLOAT32_EPS else source_eps
-    return max(from_source, math.sqrt(size * FLOAT64_EPS))
+    return max(from_source, math.sqrt(size * product_eps))
 
 
-def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, clipped at zero, and eigenvectors of a positive semi-definite matrix, largest first.
+def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Eigenvalues, clipped at zero, and eigenvectors of a positive semi-definite matrix, largest first; and notes.
 
     Raises:
         SolverError: If neither `eigh` nor, after it, `svd` converges.
@@ -39,13 +40,13 @@ def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(scatter)
     except LinAlgError:
         # Divide and conquer can fail on tightly clustered spectra; the SVD of a Hermitian matrix is the same answer.
-        vectors, values, _ = svd(scatter)
-        return values, vectors
-    return values.flip(0).clamp_min(0.0), vectors.flip(1)
+        vectors, values, _, notes = svd(scatter)
+        return values, vectors, ("the eigendecomposition did not converge; the SVD was used instead", *notes)
+    return values.flip(0).clamp_min(0.0), vectors.flip(1), ()
 
 
-def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD `(u, s, vh)`, retried by way of a QR factorisation.
+def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
+    """Thin SVD `(u, s, vh)`, retried by way of a QR factorisation; and notes on what it took.
 
     Raises:
         SolverError: If no route converges.
@@ -59,8 +60,8 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         except LinAlgError as error:
             shape = tuple(matrix.shape)
             raise SolverError(message("svd", "convergence", f"none for shape {shape}", str(error))) from error
-        u = q @ u
-    return u, s, vh
+        return q @ u, s, vh, ("the SVD did not converge; it was taken by way of a QR factorisation",)
+    return u, s, vh, ()
 
 
 def largest_loading_positive(vectors: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ def largest_loading_positive(vectors: Tensor) -> Tensor:
     return torch.where(entries == 0, torch.ones_like(entries), torch.sgn(entries)).conj()
 
 
-def orthonormalised(basis: Tensor, singular_values: Tensor) -> Tensor:
+def orthonormalised(basis: Tensor, condition: float) -> Tensor:
     """Polish an almost orthonormal basis X V / s, whose columns deviate by eps (s_1 / s_k)^2, to rounding error.
 
     One Newton-Schulz step, U (3 I - U^H U) / 2, squares the deviation: two matrix products, taken only where they
@@ -78,9 +79,8 @@ def orthonormalised(basis: Tensor, singular_values: Tensor) -> Tensor:
 
     Args:
         basis: (n_samples, k).
-        singular_values: The k singular values, largest first.
+        condition: s_1 / s_k.
     """
-    condition = float(singular_values[0] / singular_values[-1])
     if condition < 100:  # a deviation below 1e-12
         return basis
     deviation = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device) - basis.mH @ basis

@@ -1,67 +1,21 @@
-"""Measures of similarity: each a pure function of a `Coherence`, listed in one registry by name."""
+"""Measures of similarity: each a pure function of a `Coherence`, that is of two subspaces and U_x^H U_y."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from svcca.core import chance
 from svcca.core.coherence import Coherence
-from svcca.core.subspace import Subspace, check_retained_variance
-from svcca.errors import unknown_option
+from svcca.core.subspace import Subspace
+from svcca.errors import InputError, message, unknown_option
 
-
-@dataclass(frozen=True, eq=False)
-class Similarity:
-    """How similar two layers are, with what is needed to judge the number.
-
-    Attributes:
-        measure: Name of the measure.
-        similarity: Its value.
-        chance: What unrelated layers of the same ranks would give over as many samples.
-        x_rank: Directions of x that took part.
-        y_rank: Directions of y that took part.
-        n_samples: Number of samples.
-        warnings: What a reader must know before trusting the value, in plain words.
-    """
-
-    measure: str
-    similarity: float
-    chance: float
-    x_rank: int
-    y_rank: int
-    n_samples: int
-    warnings: tuple[str, ...]
-
-    def __float__(self) -> float:
-        """Give the similarity."""
-        return self.similarity
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure of similarity between two layers.
-
-    Attributes:
-        name: Name by which it is asked for.
-        definition: One sentence for a reader of a report.
-        evaluate: Its value from a coherence (already cut, where `svd_step` holds).
-        chance: Its expected value for unrelated layers.
-        svd_step: Whether both layers are first cut to the directions that hold the retained variance.
-        from_correlations: Whether it is a mean of canonical correlations, some of them forced to 1 for small n.
-        symmetric: Whether swapping the layers leaves it unchanged.
-    """
-
-    name: str
-    definition: str
-    evaluate: Callable[[Coherence], float]
-    chance: Callable[[Coherence], float]
-    svd_step: bool
-    from_correlations: bool
-    symmetric: bool
+Side = Literal["x", "y", "mean"]
+"""Whose units or directions weigh: those of x, of y, or the mean of both readings."""
+WeightingSide = Literal["narrower", "x", "y", "mean"]
+"""As `Side`; "narrower" is the side with fewer units, x where they are equal."""
 
 
 def mean_correlation(coherence: Coherence) -> float:
@@ -69,26 +23,91 @@ def mean_correlation(coherence: Coherence) -> float:
     return float(coherence.correlations.mean())
 
 
-def projection_weighted(coherence: Coherence) -> float:
-    """PWCCA: correlations weighted by how much of the narrower layer's units each variate accounts for; in [0, 1].
+def r2_cca(coherence: Coherence) -> float:
+    """Mean squared canonical correlation, sum(rho^2) / min(rank_x, rank_y); in [0, 1]. Yanai's GCD up to scaling."""
+    return float(coherence.correlations.square().mean())
 
-    Weights a_i = sum_j |<h_i, z_j>| over the units z_j and the orthonormal canonical variates h_i of the side with
-    fewer units (x, if equal).
+
+def top_mean(coherence: Coherence, k: int) -> float:
+    """Mean of the k largest canonical correlations (of all, where there are fewer); in [0, 1]."""
+    return float(coherence.correlations[:k].mean())
+
+
+def thresholded_mean(coherence: Coherence, fraction: float = 0.98) -> float:
+    """Mean of the leading canonical correlations that hold a fraction of sum(rho); in [0, 1]."""
+    return top_mean(coherence, thresholded_count(coherence, fraction))
+
+
+def thresholded_count(coherence: Coherence, fraction: float = 0.98) -> int:
+    """Count the leading canonical correlations that hold a fraction of sum(rho), the one that crosses it included."""
+    rho = coherence.correlations
+    share = torch.cumsum(rho, dim=0) / rho.sum()
+    return min(int((share < fraction).sum()) + 1, len(rho))
+
+
+def svcca_weighted(coherence: Coherence, side: Side = "x") -> float:
+    """Canonical correlations weighted by the singular values of one side; in [0, 1].
+
+    (1 / sum s_i) sum_i s_i |diag(rho) Xt^H u_i|, u_i the left singular vectors of x and Xt its canonical variates.
+
+    References:
+        Raghu et al. (2017), first version, section 2.
+    """
+    a, rho, bh = coherence.factors
+    if side == "x":
+        return _singular_value_weighted(coherence.x, a, rho)
+    if side == "y":
+        return _singular_value_weighted(coherence.y, bh.mH, rho)
+    if side == "mean":
+        return (svcca_weighted(coherence, "x") + svcca_weighted(coherence, "y")) / 2
+    raise unknown_option("weighted SVCCA", "side", side, ["x", "y", "mean"])
+
+
+def _singular_value_weighted(layer: Subspace, rotation: Tensor, rho: Tensor) -> float:
+    lengths = torch.linalg.vector_norm(rotation * rho, dim=1)
+    s = layer.singular_values
+    return float((s * lengths).sum() / s.sum())
+
+
+def projection_weighted(coherence: Coherence, side: WeightingSide = "narrower", *, squared: bool = False) -> float:
+    """PWCCA: correlations weighted by how much of one layer's units each canonical variate accounts for; in [0, 1].
+
+    sum a_i rho_i / sum a_i with a_i = sum_j |<h_i, z_j>| over the units z_j and the orthonormal canonical variates h_i
+    of that layer. `squared` sums squares instead, which no rotation of the units changes.
 
     References:
         Morcos, Raghu & Bengio (2018), equation 2.
     """
     a, rho, bh = coherence.factors
-    if coherence.x.n_features <= coherence.y.n_features:
-        weights = _projection_weights(coherence.x, a)
+    if side == "narrower":
+        side = "x" if coherence.x.n_features <= coherence.y.n_features else "y"
+    if side == "x":
+        weights = projection_weights(coherence.x, a, squared=squared)
+    elif side == "y":
+        weights = projection_weights(coherence.y, bh.mH, squared=squared)
+    elif side == "mean":
+        sides = [projection_weighted(coherence, one, squared=squared) for one in ("x", "y")]
+        return sum(sides) / 2
     else:
-        weights = _projection_weights(coherence.y, bh.mH)
+        raise unknown_option("PWCCA", "side", side, ["narrower", "x", "y", "mean"])
     return float((weights * rho).sum() / weights.sum())
 
 
-def _projection_weights(layer: Subspace, rotation: Tensor) -> Tensor:
-    """Sum over units of |<canonical variate, unit>|, from V diag(s) R: no sample is looked at again."""
-    return ((layer.directions * layer.singular_values) @ rotation).abs().sum(dim=0)
+def projection_weights(layer: Subspace, rotation: Tensor, *, squared: bool = False) -> Tensor:
+    """Sum over units of |<canonical variate, unit>|, from V diag(s) R: no sample is looked at again.
+
+    Args:
+        layer: The weighting layer, rank k.
+        rotation: From its singular to its canonical variates, (k, r).
+        squared: Sum squares instead.
+    """
+    products = ((layer.directions * layer.singular_values) @ rotation).abs()
+    return (products.square() if squared else products).sum(dim=0)
+
+
+def cross_singular(coherence: Coherence) -> Tensor:
+    """diag(s_x) K diag(s_y), (x.rank, y.rank): the cross-scatter X^H Y between the singular directions."""
+    return coherence.x.singular_values[:, None] * coherence.matrix * coherence.y.singular_values
 
 
 def linear_cka(coherence: Coherence) -> float:
@@ -97,10 +116,66 @@ def linear_cka(coherence: Coherence) -> float:
     References:
         Kornblith et al. (2019), equation 5.
     """
-    x, y = coherence.x.singular_values, coherence.y.singular_values
-    cross = x[:, None] * coherence.matrix * y
-    norms = torch.linalg.vector_norm(x**2) * torch.linalg.vector_norm(y**2)
-    return min(1.0, float(torch.linalg.vector_norm(cross) ** 2 / norms))  # a layer with itself rounds to 1 + 2e-16
+    norms = [torch.linalg.vector_norm(layer.singular_values**2) for layer in (coherence.x, coherence.y)]
+    value = torch.linalg.vector_norm(cross_singular(coherence)) ** 2 / (norms[0] * norms[1])
+    return min(1.0, float(value))  # a layer with itself rounds to 1 + 2e-16
+
+
+def linear_cka_debiased(coherence: Coherence) -> float:
+    """Linear CKA from the unbiased estimator of HSIC; at most 1, about 0 for unrelated layers, may be negative.
+
+    Centred rows have K 1 = 0, so the estimator needs |S_xy|^2 and the squared length of each row beside it:
+    n (n - 3) HSIC_1 = |S_xy|_F^2 - n/(n - 2) sum_i |x_i|^2 |y_i|^2 + tr S_xx tr S_yy / ((n - 1)(n - 2)).
+
+    Raises:
+        InputError: Without the rows in memory (squared lengths are no function of the moments), or for n < 4.
+
+    References:
+        Song et al. (2012), equation 5; Kornblith et al. (2019).
+    """
+    x, y = coherence.x, coherence.y
+    if x.basis is None or y.basis is None:
+        remedy = "Pass arrays, or keep the rows"
+        raise InputError(message("debiased CKA", "the rows in memory", "moments", "It needs their lengths", remedy))
+    n = coherence.n_samples
+    if n < 4:
+        raise InputError(message("debiased CKA", "at least 4 samples", str(n)))
+    x_lengths, y_lengths = (_squared_lengths(layer) for layer in (x, y))
+    xy = _hsic(torch.linalg.vector_norm(cross_singular(coherence)) ** 2, x_lengths, y_lengths, n)
+    xx = _hsic((x.singular_values**4).sum(), x_lengths, x_lengths, n)
+    yy = _hsic((y.singular_values**4).sum(), y_lengths, y_lengths, n)
+    return min(1.0, xy / math.sqrt(xx * yy))
+
+
+def _squared_lengths(layer: Subspace) -> Tensor:
+    assert layer.basis is not None, "checked by the caller"
+    return (layer.basis * layer.singular_values).abs().square().sum(dim=1)
+
+
+def _hsic(cross: Tensor, x_lengths: Tensor, y_lengths: Tensor, n: int) -> float:
+    """Unbiased HSIC times n (n - 3)."""
+    traces = x_lengths.sum() * y_lengths.sum()
+    return float(cross - n / (n - 2) * (x_lengths @ y_lengths) + traces / ((n - 1) * (n - 2)))
+
+
+def procrustes(coherence: Coherence) -> float:
+    """Procrustes similarity, nuclear norm of S_xy / sqrt(tr S_xx tr S_yy); in [0, 1].
+
+    References:
+        Ding, Denain & Steinhardt (2021), section 2.
+    """
+    nuclear = float(torch.linalg.svdvals(cross_singular(coherence)).sum())
+    return min(1.0, nuclear / math.sqrt(coherence.x.total_variance * coherence.y.total_variance))
+
+
+def linear_regression_r2(coherence: Coherence) -> float:
+    """Share of the variance of y that least squares on x explains, |U_x^H y|_F^2 / |y|_F^2; in [0, 1].
+
+    References:
+        Kornblith et al. (2019), table 1.
+    """
+    explained = torch.linalg.vector_norm(coherence.matrix * coherence.y.singular_values) ** 2
+    return min(1.0, float(explained / coherence.y.total_variance))
 
 
 def participation_ratio(layer: Subspace) -> float:
@@ -109,91 +184,8 @@ def participation_ratio(layer: Subspace) -> float:
     return float(variances.sum() ** 2 / (variances**2).sum())
 
 
-def _chance_cca_mean(coherence: Coherence) -> float:
-    return chance.cca_mean(coherence.x.rank, coherence.y.rank, coherence.n_samples)
-
-
-def _chance_linear_cka(coherence: Coherence) -> float:
-    return chance.linear_cka(participation_ratio(coherence.x), participation_ratio(coherence.y), coherence.n_samples)
-
-
-MEASURES = {
-    measure.name: measure
-    for measure in (
-        Measure(
-            "svcca",
-            "mean canonical correlation of the leading singular directions that hold 99% (or the share asked for) of "
-            "each layer's variance (Raghu et al. 2017)",
-            mean_correlation,
-            _chance_cca_mean,
-            svd_step=True,
-            from_correlations=True,
-            symmetric=True,
-        ),
-        Measure(
-            "pwcca",
-            "mean of all canonical correlations, weighted by how much of the narrower layer's units each canonical "
-            "variate accounts for (Morcos et al. 2018)",
-            projection_weighted,
-            _chance_cca_mean,
-            svd_step=False,
-            from_correlations=True,
-            symmetric=False,
-        ),
-        Measure(
-            "linear_cka",
-            "linear centred kernel alignment, |S_xy|^2 / (|S_xx| |S_yy|) (Kornblith et al. 2019)",
-            linear_cka,
-            _chance_linear_cka,
-            svd_step=False,
-            from_correlations=False,
-            symmetric=True,
-        ),
-    )
-}
-"""Every measure that `compare(measure=...)` takes."""
-
-
-def get_measure(name: str) -> Measure:
-    """Look a measure up by name.
-
-    Raises:
-        UnknownOptionError: If there is none; the message lists those there are.
-    """
-    if name not in MEASURES:
-        raise unknown_option("measure", "measure", name, MEASURES)
-    return MEASURES[name]
-
-
-def evaluate(measure: Measure, coherence: Coherence, retained_variance: float, where: str = "x and y") -> Similarity:
-    """Evaluate one measure on one pair of layers, SVD step, chance level and warnings included."""
-    check_retained_variance(retained_variance)
-    cut = coherence.keep(retained_variance) if measure.svd_step else coherence
-    level = measure.chance(cut)
-    return Similarity(
-        measure.name,
-        measure.evaluate(cut),
-        level,
-        cut.x.rank,
-        cut.y.rank,
-        cut.n_samples,
-        tuple(doubts(cut, level, where, from_correlations=measure.from_correlations)),
-    )
-
-
-def doubts(coherence: Coherence, level: float, where: str, *, from_correlations: bool) -> list[str]:
-    """Say in plain words why a value may mean little: correlations forced to 1, or a high chance level."""
-    x_rank, y_rank, n = coherence.x.rank, coherence.y.rank, coherence.n_samples
-    forced = chance.forced_ones(x_rank, y_rank, n) if from_correlations else 0
-    advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    if forced:
-        return [
-            f"{where}: {forced} of {min(x_rank, y_rank)} canonical correlations are 1 whatever the layers hold, "
-            f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart. {advice}"
-        ]
-    if level > chance.CHANCE_WARNING:
-        return [
-            f"{where}: unrelated layers would already give {level:.2f} with {n} samples and {x_rank} and {y_rank} "
-            f"directions. {advice}"
-        ]
-    return []
+def entropy_dimension(layer: Subspace) -> float:
+    """Effective dimension exp(-sum p log p), p the shares of variance; from 1 to the layer's rank."""
+    shares = layer.singular_values**2
+    shares = shares / shares.sum()
+    return math.exp(-float((shares * shares.log()).sum()))

@@ -4,14 +4,59 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, check_samples, source_eps, to_rows
-from svcca.core.linalg import FLOAT32_EPS, eigh_descending, largest_loading_positive, orthonormalised, rank_rtol
-from svcca.core.moments import Moments, centre
-from svcca.errors import InputError, NonFiniteError, RankError, message
+from svcca.core.linalg import (
+    FLOAT32_EPS,
+    eigh_descending,
+    largest_loading_positive,
+    orthonormalised,
+    rank_rtol,
+)
+from svcca.core.moments import FLOAT64, Moments, Precision, centre
+from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
+
+CutBy = Literal["variance", "singular_values"]
+
+
+@dataclass(frozen=True)
+class SVDStep:
+    """How a layer is cut to its leading singular directions.
+
+    Attributes:
+        retained_variance: Keep the smallest number of directions that hold this share, the one that crosses it
+            included; 1 keeps the numerical rank.
+        n_components: Keep this many directions instead.
+        by: What the share is of: "variance", the squared singular values (the NeurIPS text), or "singular_values"
+            themselves (its appendix).
+
+    Raises:
+        InputError: If the share is outside (0, 1], or the number no positive integer.
+        UnknownOptionError: If `by` is neither.
+    """
+
+    retained_variance: float = 0.99
+    n_components: int | None = None
+    by: CutBy = "variance"
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if not 0 < self.retained_variance <= 1:
+            got = str(self.retained_variance)
+            raise InputError(message("retained_variance", "a share in (0, 1]", got, remedy="The paper uses 0.99"))
+        k = self.n_components
+        if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
+            raise InputError(message("n_components", "a positive integer", repr(k)))
+        if self.by not in ("variance", "singular_values"):
+            raise unknown_option("SVD step", "by", self.by, ["variance", "singular_values"])
+
+
+WHOLE = SVDStep(retained_variance=1.0)
+"""No cut: every direction above the numerical rank."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +70,8 @@ class Subspace:
         directions: Kept right singular vectors V, (n_features, rank).
         total_variance: Sum of *all* squared singular values, kept or not.
         basis: Kept left singular vectors U, (n_samples, rank), where the rows are in memory; else None.
+        notes: What happened on the way that a reader of a result should know, e.g. a solver's fallback.
+        uncut_nuclear_norm: Sum of the singular values before any cut; None while nothing was cut.
     """
 
     n_samples: int
@@ -33,6 +80,13 @@ class Subspace:
     directions: Tensor
     total_variance: float
     basis: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    uncut_nuclear_norm: float | None = None
+
+    @property
+    def nuclear_norm(self) -> float:
+        """Sum of all singular values above the numerical rank, kept or not."""
+        return float(self.singular_values.sum()) if self.uncut_nuclear_norm is None else self.uncut_nuclear_norm
 
     @property
     def rank(self) -> int:
@@ -50,6 +104,11 @@ class Subspace:
         return self.directions / self.singular_values
 
     @property
+    def condition(self) -> float:
+        """Largest over smallest kept singular value."""
+        return float(self.singular_values[0] / self.singular_values[-1])
+
+    @property
     def explained_variance_ratio(self) -> Tensor:
         """Share of the layer's variance along each kept direction, (rank,)."""
         return self.singular_values**2 / self.total_variance
@@ -62,65 +121,72 @@ class Subspace:
 
         Raises:
             RankError: If the layer is constant.
+            SampleError: If there are fewer than two samples.
             NonFiniteError: If the scatter overflowed.
         """
         check_samples(moments.n_samples, where)
-        variances = torch.diagonal(moments.scatter).real
-        n_samples, eps = moments.n_samples, moments.source_eps
-        values, vectors = _positive_eigen(moments.scatter, variances, moments.mean, n_samples, eps, where)
-        signs = largest_loading_positive(vectors)
-        return cls(moments.n_samples, moments.mean, values.sqrt(), vectors * signs, float(variances.sum()))
+        spectrum = _Spectrum.of(moments.scatter, torch.diagonal(moments.scatter).real, moments, where)
+        directions = spectrum.vectors * largest_loading_positive(spectrum.vectors)
+        s = spectrum.values.sqrt()
+        return cls(moments.n_samples, moments.mean, s, directions, spectrum.total, notes=spectrum.notes)
 
     @classmethod
-    def from_rows(cls, x: ArrayLike, where: str = "Subspace x") -> Subspace:
+    def from_rows(
+        cls, x: ArrayLike, where: str = "Subspace x", *, step: SVDStep = WHOLE, precision: Precision = FLOAT64
+    ) -> Subspace:
         """Decompose activations (n_samples, n_features) in memory; keeps the orthonormal basis of the samples.
 
         Works in whichever of the p x p scatter and the n x n Gram matrix of the samples is smaller.
 
-        Cost: 2 n p min(n, p) + 9 min(n, p)^3 operations; memory: float64 copies of `x` and of the basis.
+        Args:
+            x: Activations.
+            where: What the layer is called in an error.
+            step: The SVD step; default every direction above the numerical rank. Only kept directions cost a product.
+            precision: Of the products over samples; see `Moments.from_rows`.
+
+        Cost: 2 n p min(n, p) + 9 min(n, p)^3 + 2 n p k operations; memory: a float64 copy of `x` and the basis.
 
         Raises:
             InputError: For arrays that are no activations.
             RankError: If the layer is constant.
         """
         rows = to_rows(x, where)
-        mean, centred = centre(rows)
+        mean, centred = centre(rows, precision)
         n_samples, n_features = rows.shape
-        eps = source_eps(rows.dtype)
         wide = n_features > n_samples
-        scatter = centred @ centred.mH if wide else centred.mH @ centred
-        variances = centred.abs().square().sum(dim=0) if wide else torch.diagonal(scatter).real
-        values, vectors = _positive_eigen(scatter, variances, mean, n_samples, eps, where)
-        singular_values = values.sqrt()
+        gram = (centred @ centred.mH if wide else centred.mH @ centred).to(mean.dtype)
+        variances = centred.abs().square().sum(dim=0).double() if wide else torch.diagonal(gram).real
+        moments = Moments(n_samples, mean, gram, source_eps(rows.dtype), source_eps(centred.dtype))
+        spectrum = _Spectrum.of(gram, variances, moments, where)
+        whole = cls(n_samples, mean, spectrum.values.sqrt(), spectrum.vectors, spectrum.total, notes=spectrum.notes)
+        kept = whole.keep(step)
+        s, vectors = kept.singular_values, kept.directions
         if wide:
-            basis, directions = vectors, (centred.mH @ vectors) / singular_values
+            basis, directions = vectors, (centred.mH @ vectors.to(centred.dtype)).to(mean.dtype) / s
         else:
-            basis, directions = orthonormalised((centred @ vectors) / singular_values, singular_values), vectors
+            basis, directions = (centred @ (vectors / s).to(centred.dtype)).to(mean.dtype), vectors
+            basis = orthonormalised(basis, kept.condition)
         signs = largest_loading_positive(directions)
-        return cls(n_samples, mean, singular_values, directions * signs, float(variances.sum()), basis * signs)
+        return replace(kept, directions=directions * signs, basis=basis * signs)
 
-    def keep(self, retained_variance: float = 0.99, n_components: int | None = None) -> Subspace:
+    def keep(self, step: SVDStep) -> Subspace:
         """Cut to the leading directions (Raghu et al. 2017, section 2).
 
-        Args:
-            retained_variance: Keep the smallest number of directions that hold this share of the variance, the one
-                that crosses it included; 1 keeps the numerical rank. Default 0.99.
-            n_components: Keep this many directions instead.
-
         Raises:
-            InputError: If the share is outside (0, 1] or the number outside 1 .. rank.
+            InputError: If more components are asked for than there are directions.
         """
-        if n_components is not None:
-            if not isinstance(n_components, int) or not 1 <= n_components <= self.rank:
-                raise InputError(
-                    message("n_components", f"an integer from 1 to {self.rank}, the layer's rank", str(n_components))
-                )
-            return self._first(n_components)
-        check_retained_variance(retained_variance)
-        if retained_variance == 1:
+        if step.n_components is not None:
+            if step.n_components > self.rank:
+                got = str(step.n_components)
+                raise InputError(message("n_components", f"at most {self.rank}, the layer's rank", got))
+            return self._first(step.n_components)
+        if step.retained_variance == 1:
             return self
-        share = torch.cumsum(self.explained_variance_ratio, dim=0)
-        return self._first(min(int((share < retained_variance).sum()) + 1, self.rank))
+        if step.by == "variance":
+            share = torch.cumsum(self.explained_variance_ratio, dim=0)
+        else:
+            share = torch.cumsum(self.singular_values, dim=0) / self.nuclear_norm
+        return self._first(min(int((share < step.retained_variance).sum()) + 1, self.rank))
 
     def _first(self, rank: int) -> Subspace:
         basis = None if self.basis is None else self.basis[:, :rank]
@@ -129,39 +195,61 @@ class Subspace:
             singular_values=self.singular_values[:rank],
             directions=self.directions[:, :rank],
             basis=basis,
+            uncut_nuclear_norm=self.nuclear_norm,
         )
 
 
-def check_retained_variance(share: float) -> None:
-    """Raise InputError unless 0 < share <= 1."""
-    if not 0 < share <= 1:
-        raise InputError(message("retained_variance", "a share in (0, 1]", str(share), remedy="The paper uses 0.99"))
+@dataclass(frozen=True, eq=False)
+class _Spectrum:
+    """Eigenvalues above the rank cut, largest first, their vectors, the trace, and what the solver had to do."""
+
+    values: Tensor
+    vectors: Tensor
+    total: float
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, scatter: Tensor, variances: Tensor, moments: Moments, where: str) -> _Spectrum:
+        """Decompose a scatter (or Gram) matrix; `variances` are the units', unnormalised."""
+        total = float(variances.sum())
+        if not math.isfinite(total):
+            remedy = "Scale the activations"
+            raise NonFiniteError(message(where, "squares within float64", "an overflow", remedy=remedy))
+        _, floor = varying_units(variances, moments, where)
+        # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
+        values, vectors, notes = eigh_descending(scatter / total)
+        rtol = rank_rtol(scatter.shape[0], moments.source_eps, moments.product_eps)
+        rank = int((values > max(rtol**2 * float(values[0]), floor / total)).sum())
+        return cls(values[:rank] * total, vectors[:, :rank], total, notes)
 
 
-def _positive_eigen(
-    scatter: Tensor, variances: Tensor, mean: Tensor, n_samples: int, eps: float, where: str
-) -> tuple[Tensor, Tensor]:
-    """Eigenvalues above the rank cut, largest first, and their vectors; `variances` are the units', unnormalised."""
-    total = float(variances.sum())
-    if not math.isfinite(total):
-        raise NonFiniteError(message(where, "squares within float64", "an overflow", remedy="Scale the activations"))
-    # A unit that is constant in exact arithmetic still wavers in its last digit, by a few eps of its mean. Half
-    # precision counts as float32 here: its values are coarse, but a step between two of them is no rounding noise.
-    waver = n_samples * (min(eps, FLOAT32_EPS) * mean.abs()).square()
+def varying_units(variances: Tensor, moments: Moments, where: str) -> tuple[Tensor, float]:
+    """Tell the units that vary from those that waver by rounding alone.
+
+    A unit that is constant in exact arithmetic still wavers in its last digit, by a few eps of its mean. Half precision
+    counts as float32 here: its values are coarse, but a step between two of them is no rounding noise.
+
+    Args:
+        variances: Unnormalised variance of each unit.
+        moments: Sample count, means and source precision of the layer.
+        where: What the layer is called in an error.
+
+    Returns:
+        Which units vary, and the unnormalised variance below which a direction is rounding noise.
+
+    Raises:
+        RankError: If none does.
+    """
+    waver = moments.n_samples * (min(moments.source_eps, FLOAT32_EPS) * moments.mean.abs()).square()
     varies = variances > 16 * waver
     if not bool(varies.any()):
         raise RankError(
             message(
                 where,
                 "activations that vary between samples",
-                f"a constant layer (rank 0 over {n_samples} samples)",
+                f"a constant layer (rank 0 over {moments.n_samples} samples)",
                 "Dead units, or a layer that does not depend on its input",
                 "Leave it out",
             )
         )
-    # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
-    values, vectors = eigh_descending(scatter / total)
-    rtol = rank_rtol(scatter.shape[0], eps)
-    floor = max(rtol**2 * float(values[0]), float(waver[varies].max()) / total)
-    rank = int((values > floor).sum())
-    return values[:rank] * total, vectors[:, :rank]
+    return varies, float(waver[varies].max())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import numpy as np
 
-from svcca.core.measures import MEASURES
+from svcca.core.registry import MEASURES
 from svcca.files import PathLike, write_text
 from svcca.report.plots import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
 

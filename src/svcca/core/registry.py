@@ -1,0 +1,282 @@
+"""Every measure by its name, with its chance level; and what makes a value doubtful."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from svcca.core import chance, measures
+from svcca.core.arrays import to_numpy
+from svcca.core.coherence import Coherence
+from svcca.core.measures import participation_ratio
+from svcca.core.subspace import SVDStep
+from svcca.errors import unknown_option
+
+TOP_K = 20
+"""Correlations that "cca_top" averages, as in the tutorials of the papers' code."""
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """How similar two layers are, with what is needed to judge the number.
+
+    Attributes:
+        measure: Name of the measure.
+        similarity: Its value.
+        chance: What unrelated layers of the same ranks would give over as many samples.
+        x_rank: Directions of x that took part.
+        y_rank: Directions of y that took part.
+        n_samples: Number of samples.
+        warnings: What a reader must know before trusting the value, in plain words.
+    """
+
+    measure: str
+    similarity: float
+    chance: float
+    x_rank: int
+    y_rank: int
+    n_samples: int
+    warnings: tuple[str, ...]
+
+    def __float__(self) -> float:
+        """Give the similarity."""
+        return self.similarity
+
+    @property
+    def samples_per_direction(self) -> float:
+        """N / (rank_x + rank_y); below 1 + 1/n some correlations are 1 by counting alone."""
+        return self.n_samples / (self.x_rank + self.y_rank)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of similarity between two layers.
+
+    Attributes:
+        name: Name by which it is asked for.
+        definition: One sentence for a reader of a report.
+        evaluate: Its value from a coherence (already cut, where `svd_step` holds).
+        chance: Its expected value for unrelated layers.
+        svd_step: Whether both layers are first cut to the directions that hold the retained variance.
+        from_correlations: Whether it is a mean of canonical correlations, some of them forced to 1 for small n.
+        symmetric: Whether swapping the layers leaves it unchanged.
+        needs_rows: Whether it needs the rows of both layers in memory, and not their moments alone.
+    """
+
+    name: str
+    definition: str
+    evaluate: Callable[[Coherence], float]
+    chance: Callable[[Coherence], float]
+    svd_step: bool = False
+    from_correlations: bool = False
+    symmetric: bool = True
+    needs_rows: bool = False
+
+
+def _chance_cca_mean(coherence: Coherence) -> float:
+    return chance.cca_mean(coherence.x.rank, coherence.y.rank, coherence.n_samples)
+
+
+def _chance_cca_top(coherence: Coherence, count: Callable[[Coherence], int]) -> float:
+    return chance.cca_top(count(coherence), coherence.x.rank, coherence.y.rank, coherence.n_samples)
+
+
+def _chance_r2_cca(coherence: Coherence) -> float:
+    return chance.r2_cca(coherence.x.rank, coherence.y.rank, coherence.n_samples)
+
+
+def _chance_weighted(coherence: Coherence, side: measures.Side) -> float:
+    """Root of E |diag(rho) Xt^H u_i|^2, the other rank over m: for unrelated data the rotation is uniform."""
+    ranks = {"x": [coherence.y.rank], "y": [coherence.x.rank], "mean": [coherence.x.rank, coherence.y.rank]}[side]
+    levels = [math.sqrt(min(1.0, rank / (coherence.n_samples - 1))) for rank in ranks]
+    return sum(levels) / len(levels)
+
+
+def _chance_linear_cka(coherence: Coherence) -> float:
+    return chance.linear_cka(participation_ratio(coherence.x), participation_ratio(coherence.y), coherence.n_samples)
+
+
+def _chance_procrustes(coherence: Coherence) -> float:
+    x, y = to_numpy(coherence.x.singular_values), to_numpy(coherence.y.singular_values)
+    return chance.procrustes(x, y, coherence.n_samples)
+
+
+def _chance_linear_regression(coherence: Coherence) -> float:
+    return chance.linear_regression_r2(coherence.x.rank, coherence.n_samples)
+
+
+def _no_chance(coherence: Coherence) -> float:
+    return 0.0
+
+
+_LEADING = "of the leading singular directions that hold 99% (or the share asked for) of each layer's variance"
+_PWCCA = "mean of all canonical correlations, weighted by how much of {} units each canonical variate accounts for"
+_WEIGHTED = "canonical correlations {leading}, weighted by the singular values of {side}"
+
+
+def _pwcca(name: str, units: str, side: measures.WeightingSide, *, squared: bool = False) -> Measure:
+    evaluate = partial(measures.projection_weighted, side=side, squared=squared)
+    definition = _PWCCA.format(units) + (", in squares" if squared else "") + " (Morcos et al. 2018)"
+    symmetric = side == "mean"
+    return Measure(name, definition, evaluate, _chance_cca_mean, from_correlations=True, symmetric=symmetric)
+
+
+def _weighted(name: str, side_name: str, side: measures.Side) -> Measure:
+    return Measure(
+        name,
+        _WEIGHTED.format(leading=_LEADING, side=side_name) + " (Raghu et al. 2017, first version)",
+        partial(measures.svcca_weighted, side=side),
+        partial(_chance_weighted, side=side),
+        svd_step=True,
+        from_correlations=True,
+        symmetric=side == "mean",
+    )
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            "svcca",
+            f"mean canonical correlation {_LEADING} (Raghu et al. 2017)",
+            measures.mean_correlation,
+            _chance_cca_mean,
+            svd_step=True,
+            from_correlations=True,
+        ),
+        Measure(
+            "svcca_r2",
+            f"mean squared canonical correlation {_LEADING} (Kornblith et al. 2019)",
+            measures.r2_cca,
+            _chance_r2_cca,
+            svd_step=True,
+            from_correlations=True,
+        ),
+        _weighted("svcca_weighted", "the row layer", "x"),
+        _weighted("svcca_weighted_y", "the column layer", "y"),
+        _weighted("svcca_weighted_mean", "either layer, the mean of both readings", "mean"),
+        _pwcca("pwcca", "the narrower layer's", "narrower"),
+        _pwcca("pwcca_x", "the row layer's", "x"),
+        _pwcca("pwcca_y", "the column layer's", "y"),
+        _pwcca("pwcca_mean", "either layer's (the mean of both readings)", "mean"),
+        _pwcca("pwcca_squared", "the narrower layer's", "narrower", squared=True),
+        Measure(
+            "cca",
+            "mean of all canonical correlations (Hotelling 1936)",
+            measures.mean_correlation,
+            _chance_cca_mean,
+            from_correlations=True,
+        ),
+        Measure(
+            "r2_cca",
+            "mean of all squared canonical correlations (Yanai 1974)",
+            measures.r2_cca,
+            _chance_r2_cca,
+            from_correlations=True,
+        ),
+        Measure(
+            "cca_top",
+            f"mean of the {TOP_K} largest canonical correlations",
+            partial(measures.top_mean, k=TOP_K),
+            partial(_chance_cca_top, count=lambda _: TOP_K),
+            from_correlations=True,
+        ),
+        Measure(
+            "cca_thresholded",
+            "mean of the leading canonical correlations that hold 98% of their sum",
+            measures.thresholded_mean,
+            partial(_chance_cca_top, count=measures.thresholded_count),
+            from_correlations=True,
+        ),
+        Measure(
+            "linear_cka",
+            "linear centred kernel alignment, |S_xy|^2 / (|S_xx| |S_yy|) (Kornblith et al. 2019)",
+            measures.linear_cka,
+            _chance_linear_cka,
+        ),
+        Measure(
+            "linear_cka_debiased",
+            "linear centred kernel alignment from the unbiased estimator of HSIC (Song et al. 2012); may be negative",
+            measures.linear_cka_debiased,
+            _no_chance,
+            needs_rows=True,
+        ),
+        Measure(
+            "procrustes",
+            "nuclear norm of the cross-covariance over the root of both total variances (Ding et al. 2021)",
+            measures.procrustes,
+            _chance_procrustes,
+        ),
+        Measure(
+            "linear_regression_r2",
+            "share of the column layer's variance that least squares on the row layer explains (Kornblith et al. 2019)",
+            measures.linear_regression_r2,
+            _chance_linear_regression,
+            symmetric=False,
+        ),
+    )
+}
+"""Every measure that `compare(measure=...)` takes."""
+
+
+def get_measure(name: str) -> Measure:
+    """Look a measure up by name.
+
+    Raises:
+        UnknownOptionError: If there is none; the message lists those there are.
+    """
+    if name not in MEASURES:
+        raise unknown_option("measure", "measure", name, MEASURES)
+    return MEASURES[name]
+
+
+def evaluate(measure: Measure, coherence: Coherence, step: SVDStep, where: str = "x and y") -> Similarity:
+    """Evaluate one measure on one pair of layers, SVD step, chance level and warnings included."""
+    (result,) = evaluate_all([measure], coherence, step, where)
+    return result
+
+
+def evaluate_all(
+    chosen: Sequence[Measure], coherence: Coherence, step: SVDStep, where: str = "x and y"
+) -> list[Similarity]:
+    """Evaluate several measures on one pair of layers; they share its decompositions."""
+    cut = coherence.keep(step) if any(measure.svd_step for measure in chosen) else coherence
+    results = []
+    for measure in chosen:
+        part = cut if measure.svd_step else coherence
+        level = measure.chance(part)
+        results.append(
+            Similarity(
+                measure.name,
+                measure.evaluate(part),
+                level,
+                part.x.rank,
+                part.y.rank,
+                part.n_samples,
+                tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
+            )
+        )
+    return results
+
+
+def doubts(coherence: Coherence, level: float, where: str, *, from_correlations: bool) -> list[str]:
+    """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
+    x_rank, y_rank, n = coherence.x.rank, coherence.y.rank, coherence.n_samples
+    forced = chance.forced_ones(x_rank, y_rank, n) if from_correlations else 0
+    advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
+    notes = [f"{where}: {note}" for note in coherence.notes]
+    if forced:
+        return [
+            *notes,
+            f"{where}: {forced} of {min(x_rank, y_rank)} canonical correlations are 1 whatever the layers hold, "
+            f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart. {advice}",
+        ]
+    if level > chance.CHANCE_WARNING:
+        return [
+            *notes,
+            f"{where}: unrelated layers would already give {level:.2f} with {n} samples and {x_rank} and {y_rank} "
+            f"directions. {advice}",
+        ]
+    return notes
