@@ -283,7 +283,7 @@ def test_a_device_that_is_not_there_is_refused(nets, capsys, monkeypatch, device
         (["compare", "a.pt"], "A checkpoint of weights goes with --model and --checkpoint"),
         (
             ["compare", "a.npz", "--measure", "svca"],
-            "one of svcca, pwcca, linear_cka; got 'svca'. Did you",
+            "got 'svca'. Did you mean 'svcca'?",
         ),
         (
             ["compare", "a.npz", "--observe", "pixel"],

@@ -52,6 +52,10 @@ def test_a_path_may_be_text_or_end_in_capitals(tmp_path, suffix):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128])
 def test_every_floating_type_is_kept(tmp_path, suffix, dtype):
     x = torch.randn(5, 2, dtype=torch.float64).to(dtype)
+    if suffix == ".safetensors" and dtype == torch.complex128:
+        with pytest.raises(InputError, match=r"complex128 in 'x'.* Save as \.npz"):
+            save_activations(tmp_path / f"a{suffix}", {"x": x})
+        return
     loaded = load_activations(save_activations(tmp_path / f"a{suffix}", {"x": x}))["x"]
     assert loaded.dtype == dtype
     assert torch.equal(loaded, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import warnings
@@ -17,6 +18,8 @@ import typer
 from svcca.errors import FileError, InputError, SvccaError, SvccaWarning, message
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from svcca.compare.pairs import Network
     from svcca.compare.result import SimilarityMatrix
 
@@ -84,7 +87,10 @@ def compare(
             "--layers", "-l", help='Layer name or pattern, e.g. "layer?.*"; "!head" leaves one out. Repeatable.'
         ),
     ] = None,
-    measure: Annotated[str, typer.Option(help="svcca, pwcca or linear_cka.")] = "svcca",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="svcca (default), pwcca, linear_cka, ...; a wrong name lists them all. Repeatable."),
+    ] = None,
     observe: Annotated[
         str, typer.Option(help="auto, flatten, pixels, pool, tokens, last_token or mean_token.")
     ] = "auto",
@@ -109,20 +115,22 @@ def compare(
     outputs = output or []
     for path in outputs:
         _check_output(path)
-    networks, inputs = _networks(a, b, model or [], checkpoint or [], data, device)
+    networks = _networks(a, b, model or [], checkpoint or [], device)
     from svcca.compare.pairs import compare as compare_networks
+    from svcca.models import load_inputs
 
     with _warnings_kept_back():
         matrix = compare_networks(
-            *networks,
-            inputs,
+            networks[0][0],
+            networks[1][0] if len(networks) == 2 else None,
+            load_inputs(data) if data else None,
             layers=layers,
-            measure=measure,
+            measure=measure or "svcca",
             observe=observe,
             retained_variance=retained_variance,
             progress=False if quiet else None,
         )
-    matrix = _titled(replace(matrix, command=shlex.join(["svcca", *sys.argv[1:]])), model or [], checkpoint or [])
+    matrix = _described(matrix, [title for _, title in networks], shlex.join(["svcca", *sys.argv[1:]]))
     for path in outputs:
         _write(matrix, path)
     _print(matrix, outputs, as_json=as_json, quiet=quiet)
@@ -158,10 +166,10 @@ def demo(
 
 
 def _networks(
-    a: str | None, b: str | None, models: list[str], checkpoints: list[Path], data: str | None, device: str | None
-) -> tuple[tuple[Network, Network | None], object]:
-    """What is compared, and what models are run on, from the words of the command line."""
-    from svcca.models import build_model, load_inputs
+    a: str | None, b: str | None, models: list[str], checkpoints: list[Path], device: str | None
+) -> list[tuple[Network, str]]:
+    """The one or two networks that the words of the command line name, models first, each with its title."""
+    from svcca.models import build_model
 
     files = [path for path in (a, b) if path is not None]
     n_live = max(len(models), len(checkpoints))
@@ -170,21 +178,27 @@ def _networks(
     if n_live + len(files) not in (1, 2):
         remedy = "Name two files of activations, or --model with one or two --checkpoint"
         raise InputError(message("compare", "one or two networks", str(n_live + len(files)), "", remedy))
-    if 1 < len(models) != len(checkpoints) > 1 or len(checkpoints) == 1 < len(models):
+    if len(models) > 1 and checkpoints and len(models) != len(checkpoints):
         got = f"{len(models)} models and {len(checkpoints)} checkpoints"
         raise InputError(message("compare", "one model for all checkpoints, or one for each", got))
-    live = [
-        build_model(models[min(i, len(models) - 1)], checkpoints[i] if checkpoints else None) for i in range(n_live)
-    ]
-    networks: list[Network] = [*(net.to(device) if device else net for net in live), *files]
-    second = networks[1] if len(networks) == 2 else None
-    return (networks[0], second), load_inputs(data) if data else None
+    networks: list[tuple[Network, str]] = []
+    for i in range(n_live):
+        spec, checkpoint = models[min(i, len(models) - 1)], checkpoints[i] if checkpoints else None
+        networks.append((_on_device(build_model(spec, checkpoint), device), str(checkpoint or spec)))
+    return networks + [(path, path) for path in files]
 
 
-def _titled(matrix: SimilarityMatrix, models: list[str], checkpoints: list[Path]) -> SimilarityMatrix:
-    """Name rows and columns after what the user typed, where that says more than the class of the model."""
-    names = [str(path) for path in checkpoints] or (models if len(models) == 2 else [])
-    return replace(matrix, row_title=names[0], column_title=names[-1]) if names else matrix
+def _on_device(model: nn.Module, device: str | None) -> nn.Module:
+    try:
+        return model.to(device) if device else model
+    except (RuntimeError, AssertionError) as error:  # torch's words for no such device, or none here
+        raise InputError(message(f"--device {device}", "a device that is there", str(error).splitlines()[0])) from error
+
+
+def _described(matrix: SimilarityMatrix, titles: list[str], command: str) -> SimilarityMatrix:
+    """Name rows and columns after what the user typed, and record the command, in every measure's matrix."""
+    others = tuple(_described(other, titles, command) for other in matrix.others)
+    return replace(matrix, row_title=titles[0], column_title=titles[-1], command=command, others=others)
 
 
 def _check_output(path: Path) -> None:
@@ -193,6 +207,10 @@ def _check_output(path: Path) -> None:
         raise InputError(message(f"output {path}", f"a name that ends in {', '.join(OUTPUT_SUFFIXES)}", path.suffix))
     if not path.parent.is_dir():
         raise FileError(message(f"output {path}", "a folder that exists", f"no folder {path.parent}"))
+    if path.is_dir():
+        raise FileError(message(f"output {path}", "a file's name", "a folder"))
+    if not os.access(path.parent, os.W_OK):
+        raise FileError(message(f"output {path}", "a folder that can be written to", str(path.parent)))
 
 
 def _write(matrix: SimilarityMatrix, path: Path) -> None:
@@ -214,19 +232,23 @@ def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quie
     if quiet:
         return
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    title = f"{matrix.measure} over {matrix.n_samples:,} samples; chance level up to {matrix.chance.max():.2f}"
-    table = Table(title=title)
-    table.add_column(Text(f"{matrix.row_title} \\ {matrix.column_title}"))
-    for name in matrix.column_labels:
-        table.add_column(Text(name), justify="right")
-    for name, values in zip(matrix.row_labels, matrix.values, strict=True):
-        table.add_row(Text(name), *(f"{value:.3f}" for value in values))
-    console.print(table)
-    for warning in matrix.warnings:
+    for each in (matrix, *matrix.others):
+        title = f"{each.measure} over {each.n_samples:,} samples; chance level up to {each.chance.max():.2f}"
+        table = Table(title=title)
+        table.add_column(Text(f"{each.row_title} \\ {each.column_title}"))
+        for name in each.column_labels:
+            table.add_column(Text(name), justify="right")
+        for name, values in zip(each.row_labels, each.values, strict=True):
+            table.add_row(Text(name), *(f"{value:.3f}" for value in values))
+        # As wide as it needs: on a narrow terminal a wrapped line can be read, a squeezed column cannot.
+        width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+        Console(width=max(console.width, width)).print(table)
+    for warning in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
         typer.echo(f"Warning: {warning}", err=True)
     for path in outputs:
         typer.echo(f"Wrote {path}")

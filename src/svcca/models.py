@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,6 +54,8 @@ def build_model(spec: str, checkpoint: Path | None) -> nn.Module:
     """
     found = import_object(spec)
     model = found if isinstance(found, nn.Module) else found() if callable(found) else found
+    # A copy: a module object, or what a cached factory returns, may be asked for again with another checkpoint.
+    model = copy.deepcopy(model)
     if not isinstance(model, nn.Module):
         raise InputError(message(spec, "a torch.nn.Module or a function that returns one", type(model).__name__))
     if checkpoint is not None:
@@ -68,7 +72,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
         FileError: If the file is missing, damaged, holds code, or its names or shapes are not the model's.
     """
     where = f"checkpoint {path}"
-    state = {_unwrapped(name): tensor for name, tensor in _read_state(path, where).items()}
+    state = _unwrapped(_read_state(path, where), set(model.state_dict()))
     try:
         report = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -79,6 +83,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
 
 def _read_state(path: Path, where: str) -> Mapping[str, Tensor]:
+    state: Any
     if not path.is_file():
         raise FileError(message(where, "a file", "none there"))
     try:
@@ -99,15 +104,21 @@ def _read_state(path: Path, where: str) -> Mapping[str, Tensor]:
     for key in STATE_KEYS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not named or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise FileError(message(where, "a state dict of tensors", type(state).__name__))
+    tensors: Mapping[str, Tensor] = state
+    return tensors
+
+
+def _unwrapped(state: Mapping[str, Tensor], own_names: set[str]) -> Mapping[str, Tensor]:
+    """Take wrappers' prefixes off, one after the other, where they lead every name and are not the model's own."""
+    while state and not own_names & set(state):
+        prefix = next((p for p in WRAPPER_PREFIXES if all(name.startswith(p) for name in state)), None)
+        if prefix is None:
+            break
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _unwrapped(name: str) -> str:
-    for prefix in WRAPPER_PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
 
 
 def _some(names: list[str]) -> str:

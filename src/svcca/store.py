@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, to_numpy, to_tensor
-from svcca.errors import FileError, message
+from svcca.errors import FileError, InputError, message
 from svcca.files import PathLike, write_atomically
 
 ACTIVATION_SUFFIXES = (".npz", ".safetensors")
@@ -41,30 +43,40 @@ def load_activations(path: PathLike) -> dict[str, Tensor]:
 
 
 def _read_npz(path: PathLike, where: str) -> dict[str, Tensor]:
-    # NumPy raises whatever the broken byte happens to meet: each of these was seen on truncated or foreign files.
-    damage = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError)
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("a single .npy array under the name of an archive")
-        with archive:
-            return {name: to_tensor(archive[name], f"{path} {name!r}") for name in archive.files}
-    except damage as error:
+        with open(path, "rb") as file:  # np.load leaves a file that it opened itself open when the archive is broken
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single .npy array under the name of an archive")
+            with archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # NumPy raises whatever the broken byte happens to meet, zlib.error and more
         if "pickle" in str(error).lower():
             cause, remedy = "Reading a pickle can run code, so it is refused", "Save plain numeric arrays"
             raise FileError(message(where, "plain arrays", "pickled objects", cause, remedy)) from error
         raise _unreadable(where, "an .npz archive", error) from error
+    return {name: to_tensor(array, f"{path} {name!r}") for name, array in arrays.items()}
 
 
 def _read_safetensors(path: PathLike, where: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as archive:
-            names = json.loads((archive.metadata() or {}).get(ORDER_KEY, "null")) or list(archive.keys())
-            return {name: to_tensor(archive.get_tensor(name), f"{path} {name!r}") for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
+            names = _saved_order(list(archive.keys()), archive.metadata() or {})
+            tensors = {name: archive.get_tensor(name) for name in names}
+    except Exception as error:  # as above
         raise _unreadable(where, "a .safetensors file", error) from error
+    return {name: to_tensor(tensor, f"{path} {name!r}") for name, tensor in tensors.items()}
+
+
+def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
+    """Order of execution, where the file says one that names its entries; else the file's own."""
+    try:
+        order = json.loads(metadata.get(ORDER_KEY, "null"))
+    except ValueError:
+        return names
+    return order if isinstance(order, list) and sorted(map(str, order)) == sorted(names) else names
 
 
 def _unreadable(where: str, kind: str, error: Exception) -> FileError:
@@ -79,18 +91,39 @@ def save_activations(path: PathLike, activations: Mapping[str, ArrayLike]) -> Pa
 
     Raises:
         FileError: If the suffix is another one, or the file cannot be written.
-        InputError: If an entry is no floating-point array.
+        InputError: If an entry is no floating-point array, or complex128 is to go into .safetensors.
     """
     suffix = Path(path).suffix.lower()
     tensors = {name: to_tensor(array, f"layer {name!r}").contiguous() for name, array in activations.items()}
     if suffix == ".safetensors":
-        from safetensors.torch import save_file
-
+        if odd := [name for name, tensor in tensors.items() if tensor.dtype == torch.complex128]:
+            cause = "The .safetensors format has no such numbers"
+            raise InputError(
+                message(f"save {path}", "float or complex64 arrays", f"complex128 in {odd[0]!r}", cause, "Save as .npz")
+            )
         # Views of one storage cannot be written; copies can.
         apart = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
         order = {ORDER_KEY: json.dumps(list(apart))}
-        return write_atomically(path, lambda temporary: save_file(apart, temporary, metadata=order))
+        return write_atomically(path, partial(_write_safetensors, apart, order))
     if suffix == ".npz":
         arrays = {name: to_numpy(t.float() if t.dtype == torch.bfloat16 else t) for name, t in tensors.items()}
-        return write_atomically(path, lambda temporary: np.savez(temporary, **arrays))  # type: ignore[arg-type]
+        return write_atomically(path, partial(_write_npz, arrays))
     raise FileError(message(f"save {path}", f"a name that ends in {SUFFIXES_SHOWN}", suffix or "no suffix"))
+
+
+def _write_npz(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:
+    """Write what `np.savez` writes; that takes names as keywords, and so has no place for a layer called "file"."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _write_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:  # a full disk, in its own words
+        raise OSError(str(error)) from error

@@ -39,12 +39,12 @@ def source(model, layers=None, title="a", forward=None):
 def run(a, data, b=None, *, layers=None, observe="auto", forward=None):
     left = source(a, layers, "a", forward)
     right = None if b is None else source(b, layers, "b", forward)
-    return run_pass(left, right, data, observe, False)
+    return run_pass(left, right, data, observe, GridAccumulator(self_comparison=b is None), False)
 
 
 def kept_rows(passed):
     """The rows a short pass has kept, layer by layer."""
-    names = [layer.name for layer in passed.rows]
+    names = [layer.name for layer in passed.networks[0].layers]
     return {name: torch.cat([piece[i] for piece in passed.accumulator._pieces]) for i, name in enumerate(names)}
 
 
@@ -65,7 +65,7 @@ def test_rows_of_all_batches_are_folded_in_order(sizes):
 
 def test_layers_carry_their_width_and_rule():
     passed = run({"map": np.ones((6, 2, 3, 3)), "fc": np.ones((6, 5))}, None)
-    assert [(layer.name, layer.n_features, layer.observation) for layer in passed.rows] == [
+    assert [(layer.name, layer.n_features, layer.observation) for layer in passed.networks[0].layers] == [
         ("map", 2, "pool"),
         ("fc", 5, "flatten"),
     ]
@@ -115,9 +115,9 @@ def test_arrays_beside_a_model_are_cut_to_its_batches():
 
 def test_one_row_a_sample_is_asked_of_all_where_one_network_has_no_more():
     passed = run({"text": torch.randn(6, 5, 3)}, None, {"fc": torch.randn(6, 4)})
-    assert passed.rows[0].observation == "mean_token"
+    assert passed.networks[0].layers[0].observation == "mean_token"
     alone = run({"text": torch.randn(6, 5, 3)}, None)
-    assert alone.rows[0].observation == "tokens"
+    assert alone.networks[0].layers[0].observation == "tokens"
 
 
 def test_pixels_of_both_networks_stand_at_the_same_positions():
@@ -176,7 +176,7 @@ class Turn(nn.Module):
 
 def test_a_layer_that_does_not_put_samples_first_is_left_out_and_named():
     passed = run(TimeMajor(), X.split(8))
-    assert [layer.name for layer in passed.rows] == ["out"]
+    assert [layer.name for layer in passed.networks[0].layers] == ["out"]
     assert passed.warnings == ("a (Net): left out, since their outputs do not put samples first: turn.",)
 
 

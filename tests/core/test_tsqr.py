@@ -115,11 +115,13 @@ def test_a_first_row_far_from_the_others_costs_only_what_it_adds_to_the_spread(f
 
 
 @pytest.mark.parametrize("side", ["x", "y"])
-def test_units_of_very_different_scale_cost_no_digits(side):
-    # A scale of each unit is part of the condition number, 1e10 here, but not of the difficulty.
-    x, y = ref.related(0, 300, 5, 4)
+@pytest.mark.parametrize("scales", [(1, 1e-10), (1e-10, 1)])
+def test_units_of_very_different_scale_cost_no_digits(side, scales):
+    # A scale of each unit is part of the condition number, 1e10 here, but not of the difficulty: an SVD of y's block
+    # of R without the QR step, whose error knows the largest singular value alone, errs by 1e-8.
+    x, y = ref.related(0, 300, 3, 12)
     layers = {"x": x, "y": y}
-    layers[side] = layers[side] * np.geomspace(1, 1e-10, layers[side].shape[1])
+    layers[side] = layers[side] * np.geomspace(*scales, layers[side].shape[1])
     np.testing.assert_allclose(rho(**layers), ref.correlations(x, y), rtol=0, atol=linear(9, 10))
 
 
@@ -403,6 +405,25 @@ def test_constant_duplicated_and_zero_units_change_nothing(fold, dtype, side):
     pair = fold(batches(*{**layers, side: more}.values(), [1, 2, 80, 200])).to_coherence()
     assert (pair.x.rank, pair.y.rank) == (4, 3)
     np.testing.assert_allclose(pair.correlations, expected, rtol=0, atol=linear(20, 10))
+
+
+@pytest.mark.parametrize("side", ["x", "y"])
+def test_each_side_is_cut_at_the_precision_it_came_in(side):
+    # One unit repeats another up to 1e-8: rounding noise for float32 rows, a direction for float64 ones.
+    layers = {name: ref.gaussian(seed, 300, 2) for seed, name in enumerate("xy")}
+    for z in layers.values():
+        z[:, 1] = z[:, 0] + 1e-8 * z[:, 1]
+    layers[side] = layers[side].astype(np.float32)
+    pair = JointQR.from_rows(layers["x"], layers["y"]).to_coherence()
+    assert {"x": pair.x.rank, "y": pair.y.rank} == {"x": 2, "y": 2, side: 1}
+
+
+@every_way
+def test_a_unit_repeated_at_a_large_offset_is_no_direction_of_its_own(fold):
+    # In float32, 3000 + a holds a to 1e-4 only.
+    x, y = (z.astype(np.float32) for z in ref.related(0, 300, 1, 2))
+    pair = fold(batches(np.concatenate([x, 3000 + x], axis=1), y, [1, 100])).to_coherence()
+    assert pair.x.rank == 1
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e-8, 1e8, 1e100])

@@ -234,11 +234,11 @@ def test_score_of_rows_that_are_alike_along_one_side_alone_is_an_error_that_name
     fitted = CCA().fit(x, y)
     across = np.linalg.svd(fitted.x_directions_.T)[2][1]
     rows = x[0] + np.arange(1.0, 21.0)[:, None] * 1e3 * across
-    with pytest.raises(RankError, match=r"score X: expected canonical variates that vary .*pair 0, 20 rows"):
+    with pytest.raises(RankError, match=r"held_out x: expected canonical variates that vary .*pair 0"):
         fitted.score(rows, y[:20])
     # The same along y.
     swapped = CCA().fit(y, x)
-    with pytest.raises(RankError, match=r"score y: expected canonical variates that vary .*pair 0, 20 rows"):
+    with pytest.raises(RankError, match=r"held_out y: expected canonical variates that vary .*pair 0"):
         swapped.score(y[:20], rows)
 
 

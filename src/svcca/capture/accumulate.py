@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 
 from svcca.capture.observations import Observe
-from svcca.capture.observed import ObservedLayer, ObservedNetwork, observed_rows
+from svcca.capture.observed import ObservedNetwork, observed_rows
 from svcca.capture.sources import Source
 from svcca.core.grid import GridAccumulator
+from svcca.errors import SvccaWarning
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,18 @@ class Pass:
     """What one pass over the data left behind."""
 
     accumulator: GridAccumulator
-    rows: tuple[ObservedLayer, ...]
-    columns: tuple[ObservedLayer, ...]
+    networks: tuple[ObservedNetwork, ...]
     warnings: tuple[str, ...]
 
 
-def run_pass(a: Source, b: Source | None, data: Iterable[Any] | None, observe: Observe, progress: bool | None) -> Pass:
+def run_pass(
+    a: Source,
+    b: Source | None,
+    data: Iterable[Any] | None,
+    observe: Observe,
+    accumulator: GridAccumulator,
+    progress: bool | None,
+) -> Pass:
     """Run every batch once through both networks and fold their rows.
 
     Args:
@@ -34,19 +42,19 @@ def run_pass(a: Source, b: Source | None, data: Iterable[Any] | None, observe: O
         b: The network of the columns; None compares `a` with itself.
         data: Batches; None where both networks are arrays.
         observe: Observation rule, or rules by layer.
+        accumulator: What folds the rows.
         progress: Whether to show a bar; None: on a terminal.
 
     Raises:
         InputError: For anything about a batch or a layer that cannot be compared; the message names it.
     """
     networks = [ObservedNetwork(source) for source in (a, b) if source is not None]
-    accumulator = GridAccumulator(self_comparison=b is None)
     # closing: should folding fail, the models are handed back at once, not when the generator happens to be collected.
     with closing(observed_rows(networks, data, observe, progress)) as batches:
         for blocks in batches:
             device = blocks[0][0].device
             accumulator.update(*([block.to(device) for block in network_blocks] for network_blocks in blocks))
-    return Pass(accumulator, networks[0].layers, networks[-1].layers, tuple(_left_out(networks)))
+    return Pass(accumulator, tuple(networks), tuple(_left_out(networks)))
 
 
 def collect_rows(
@@ -54,10 +62,12 @@ def collect_rows(
 ) -> dict[str, Tensor]:
     """Run every batch once and keep each layer's rows, on the CPU and in their own dtype."""
     network = ObservedNetwork(source)
-    pieces = [[block.cpu() for block in blocks[0]] for blocks in observed_rows([network], data, observe, progress)]
-    return {
-        layer.name: torch.cat(parts) for layer, parts in zip(network.layers, zip(*pieces, strict=True), strict=True)
-    }
+    with closing(observed_rows([network], data, observe, progress)) as batches:
+        pieces = [[block.cpu() for block in blocks[0]] for blocks in batches]
+    for note in _left_out([network]):
+        warnings.warn(note, SvccaWarning, stacklevel=3)
+    names = [layer.name for layer in network.layers]
+    return {name: torch.cat(parts) for name, parts in zip(names, zip(*pieces, strict=True), strict=True)}
 
 
 def _left_out(networks: list[ObservedNetwork]) -> Iterator[str]:

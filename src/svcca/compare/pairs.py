@@ -7,23 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from svcca.capture.accumulate import Pass, run_pass
+from svcca.capture.accumulate import run_pass
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observations import Observe
-from svcca.capture.observed import ObservedLayer
 from svcca.capture.sources import ArraySource, ModelSource, Source
-from svcca.compare.result import LayerSummary, SimilarityMatrix
+from svcca.compare.matrices import similarity_matrices
+from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
-from svcca.core.grid import CoherenceGrid
-from svcca.core.registry import Measure, Similarity, evaluate, get_measure
-from svcca.core.subspace import WHOLE, Subspace, SVDStep
-from svcca.errors import InputError, RankError, SvccaWarning, message
+from svcca.core.grid import GridAccumulator
+from svcca.core.registry import get_measure
+from svcca.core.subspace import SVDStep
+from svcca.errors import InputError, SvccaWarning, message
 from svcca.files import PathLike
-from svcca.progress import track
 from svcca.store import load_activations
 
 Network = nn.Module | Mapping[str, ArrayLike] | PathLike
@@ -36,10 +34,11 @@ def compare(
     data: object = None,
     *,
     layers: str | Sequence[str] | None = None,
-    measure: str = "svcca",
+    measure: str | Sequence[str] = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     forward: Forward | None = None,
+    memory_budget: int | None = None,
     progress: bool | None = None,
 ) -> SimilarityMatrix:
     """Compare every layer of one network with every layer of another, in one pass over the data.
@@ -57,13 +56,16 @@ def compare(
             moved to the model's device. Not needed where both networks are arrays.
         layers: Names or glob patterns ("layer?.*"; "!head" leaves one out), for both networks. Default: every leaf
             module that gives a tensor. "lstm:1.0" is one tensor of several in a module's output.
-        measure: "svcca" (default), "pwcca" or "linear_cka".
+        measure: Name of a measure, "svcca" by default; `svcca.MEASURES` lists them. Several names are evaluated from
+            the same decompositions: the result is the first one's, and result["name"] gives the others.
         observe: What is a sample and what a feature: "flatten", "pixels", "pool", "tokens", "last_token",
             "mean_token", a rule such as `Pixels(n_positions=64)`, or a mapping from layer name or pattern to a rule.
             "auto" (default) goes by the output's rank and what the layers can be compared over; the result says what
             it chose. Padding in a batch's `attention_mask` is left out by the three token rules.
         retained_variance: Share of each layer's variance that the SVD step of "svcca" keeps. Default 0.99.
         forward: Your own way to run a model on a batch: forward(model, batch).
+        memory_budget: Bytes that the moments, or the rows where these are smaller, may take; more is an error before
+            it is a crash. Default: no limit.
         progress: Whether to show a bar; None (default) shows one on a terminal.
 
     Returns:
@@ -87,15 +89,25 @@ def compare(
     >>> matrix.row_labels, bool(matrix.values[0, 0] > 0.999999)
     (('one', 'two'), True)
     """
-    chosen = get_measure(measure)
+    chosen = [get_measure(name) for name in ([measure] if isinstance(measure, str) else measure)]
+    if not chosen:
+        raise InputError(message("compare", "at least one measure", "none"))
     step = SVDStep(retained_variance)
     if b is a:
         b = None
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
     _check_patterns([first] if second is None else [first, second])
-    passed = run_pass(first, second, _batches(data, first, second), observe, progress)
-    return _summarise(passed, chosen, step, first, second, progress)
+    accumulator = GridAccumulator(
+        self_comparison=second is None,
+        keep_rows=any(measure.needs_rows for measure in chosen),
+        memory_budget=memory_budget,
+    )
+    passed = run_pass(first, second, _batches(data, first, second), observe, accumulator, progress)
+    matrix = similarity_matrices(passed, chosen, step, progress)
+    for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
+        warnings.warn(note, SvccaWarning, stacklevel=2)
+    return matrix
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
@@ -128,83 +140,3 @@ def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any
         cause = "Both networks are arrays, so there is nothing to run"
         raise InputError(message("compare", "no data beside captured activations", type(data).__name__, cause))
     return None if data is None else batches_of(data)
-
-
-def _summarise(
-    passed: Pass, measure: Measure, step: SVDStep, first: Source, second: Source | None, progress: bool | None
-) -> SimilarityMatrix:
-    titles = (first.title, first.title if second is None else second.title)
-    sides = [(first, passed.rows)] if second is None else [(first, passed.rows), (second, passed.columns)]
-    observed = [(source, layer) for source, layers in sides for layer in layers]
-    grid = passed.accumulator.finish(
-        [f"{source.title} {layer.name!r}" for source, layer in observed],
-        step if measure.svd_step else WHOLE,
-        constant_allowed=[not source.named_outright(layer.name) for source, layer in observed],
-    )
-    rows, columns = _varying(passed.rows, grid.rows, titles[0]), _varying(passed.columns, grid.columns, titles[1])
-    similarities = _evaluate_pairs(grid, rows, columns, measure, progress)
-    notes = [*passed.warnings, *_constant_layers(titles, (passed.rows, rows), (passed.columns, columns))]
-    notes += _pooled_warnings(similarities)
-    for note in notes:
-        warnings.warn(note, SvccaWarning, stacklevel=3)
-    return SimilarityMatrix(
-        values=np.array([[pair.similarity for pair in row] for row in similarities]),
-        rows=tuple(rows.values()),
-        columns=tuple(columns.values()),
-        measure=measure.name,
-        retained_variance=step.retained_variance if measure.svd_step else 1.0,
-        n_samples=passed.accumulator.n_samples,
-        chance=np.array([[pair.chance for pair in row] for row in similarities]),
-        warnings=tuple(notes),
-        row_title=titles[0],
-        column_title=titles[1],
-    )
-
-
-def _varying(observed: Sequence[ObservedLayer], subspaces: Sequence[Subspace], title: str) -> dict[int, LayerSummary]:
-    """Layers that vary between samples, by their place among those observed."""
-    summaries = {
-        index: LayerSummary(layer.name, layer.n_features, subspace.rank, layer.observation)
-        for index, (layer, subspace) in enumerate(zip(observed, subspaces, strict=True))
-        if subspace.rank
-    }
-    if not summaries:
-        raise RankError(message(title, "a layer that varies between samples", "constant layers only"))
-    return summaries
-
-
-def _constant_layers(
-    titles: Sequence[str], *sides: tuple[Sequence[ObservedLayer], Mapping[int, LayerSummary]]
-) -> list[str]:
-    """One note for each network about the layers left out because they are constant."""
-    notes = []
-    for title, (observed, varying) in zip(titles, sides, strict=True):
-        constant = [layer.name for index, layer in enumerate(observed) if index not in varying]
-        if constant:
-            notes.append(f"{title}: left out, since they are constant over all samples: {', '.join(constant)}.")
-    return list(dict.fromkeys(notes))
-
-
-def _evaluate_pairs(
-    grid: CoherenceGrid,
-    rows: Mapping[int, LayerSummary],
-    columns: Mapping[int, LayerSummary],
-    measure: Measure,
-    progress: bool | None,
-) -> list[list[Similarity]]:
-    """Evaluate each pair; the grid is cut already, so the SVD step is not taken again."""
-    return [
-        [evaluate(measure, grid.pair(i, j), WHOLE, f"{row.name} x {column.name}") for j, column in columns.items()]
-        for i, row in track(rows.items(), "Layers", progress)
-    ]
-
-
-def _pooled_warnings(similarities: list[list[Similarity]]) -> list[str]:
-    """One warning for all pairs that have one: the worst pair's, and how many others there are."""
-    doubtful = [pair for row in similarities for pair in row if pair.warnings]
-    if not doubtful:
-        return []
-    worst = max(doubtful, key=lambda pair: pair.chance)
-    total = sum(len(row) for row in similarities)
-    more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
-    return [worst.warnings[0] + more]

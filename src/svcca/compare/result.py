@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from svcca.errors import FileError, InputError, message
+from svcca.errors import FileError, InputError, message, unknown_option
 from svcca.files import PathLike, write_text
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class SimilarityMatrix:
         column_title: What the columns are.
         command: The command or call that computed it; may be empty.
         versions: Versions of svcca, torch and Python.
+        others: Matrices of the further measures that were asked for, from the same decompositions.
     """
 
     values: npt.NDArray[np.float64]
@@ -78,6 +79,7 @@ class SimilarityMatrix:
     column_title: str = "b"
     command: str = ""
     versions: dict[str, str] = field(default_factory=current_versions)
+    others: tuple[SimilarityMatrix, ...] = ()
 
     def __post_init__(self) -> None:
         """Hold the shapes together; freeze the arrays."""
@@ -94,6 +96,17 @@ class SimilarityMatrix:
                 raise InputError(message(f"SimilarityMatrix {name}", "finite numbers", got))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def __getitem__(self, measure: str) -> SimilarityMatrix:
+        """Give the matrix of one of the measures that were asked for.
+
+        Raises:
+            UnknownOptionError: If it was not among them.
+        """
+        for matrix in (self, *self.others):
+            if matrix.measure == measure:
+                return matrix
+        raise unknown_option("SimilarityMatrix", "measure", measure, [m.measure for m in (self, *self.others)])
 
     @property
     def row_labels(self) -> tuple[str, ...]:
@@ -126,6 +139,7 @@ class SimilarityMatrix:
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         plain |= {"values": self.values.tolist(), "chance": self.chance.tolist(), "warnings": list(self.warnings)}
         plain |= {side: [asdict(layer) for layer in plain[side]] for side in ("rows", "columns")}
+        plain["others"] = [matrix.to_dict() for matrix in self.others]
         return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
 
     def save(self, path: PathLike) -> Path:
@@ -150,6 +164,10 @@ class SimilarityMatrix:
             raise FileError(message(where, "a readable file", str(error.strerror))) from error
         except ValueError as error:
             raise FileError(message(where, "JSON that SimilarityMatrix.save wrote", str(error))) from error
+        return cls._from_plain(plain, where)
+
+    @classmethod
+    def _from_plain(cls, plain: Any, where: str) -> SimilarityMatrix:
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise FileError(message(where, f'JSON with "format": "{FORMAT}"', "another kind of file"))
         if (version := plain.pop("version", None)) != FORMAT_VERSION:
@@ -158,6 +176,7 @@ class SimilarityMatrix:
         try:
             for side in ("rows", "columns"):
                 plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
+            plain["others"] = tuple(cls._from_plain(other, where) for other in plain["others"])
             return cls(**plain | {"warnings": tuple(plain["warnings"])})
         except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise FileError(message(where, "every field of a SimilarityMatrix", str(error))) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -14,7 +15,7 @@ from svcca.core.arrays import accumulator_dtype, source_eps
 from svcca.core.coherence import Coherence
 from svcca.core.moments import Moments, cross_product
 from svcca.core.subspace import Subspace, SVDStep
-from svcca.errors import RankError
+from svcca.errors import InputError, RankError, message
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +48,26 @@ class GridAccumulator:
 
     Args:
         self_comparison: Whether the columns are the rows: one set of layers against itself.
+        keep_rows: Never fold: a measure needs the rows themselves, and memory grows with the samples.
+        memory_budget: Bytes that the rows or the moments may take; None is no limit.
     """
 
     CHUNK_VALUES = 2**22
     """Values folded at a time: 32 MiB in float64, enough rows to keep a matrix product busy."""
 
-    def __init__(self, *, self_comparison: bool = False) -> None:
+    def __init__(
+        self, *, self_comparison: bool = False, keep_rows: bool = False, memory_budget: int | None = None
+    ) -> None:
         self.n_samples = 0
         self._self_comparison = self_comparison
+        self._keep_rows = keep_rows
+        self._memory_budget = math.inf if memory_budget is None else memory_budget
         self._pieces: list[list[Tensor]] = []
         self._sums: _ScatterSums | None = None
         self._n_rows = 0
         self._eps: list[float] = []
         self._widths: list[int] = []
+        self._device = torch.device("cpu")
 
     def update(self, rows: Sequence[Tensor], columns: Sequence[Tensor] = ()) -> None:
         """Fold one batch: a block (n_batch, n_features) of each row layer and of each column layer.
@@ -76,9 +84,22 @@ class GridAccumulator:
             self._n_rows = len(rows)
             self._eps = [source_eps(layer.dtype) for layer in layers]
             self._widths = [layer.shape[1] for layer in layers]
+            self._device = layers[0].device
         self._pieces.append(layers)
-        if self.n_samples * self._row_bytes() > self._moment_bytes():
+        row_bytes, moment_bytes = self.n_samples * self._row_bytes(), self._moment_bytes()
+        least = row_bytes if self._keep_rows else min(row_bytes, moment_bytes)
+        if least > self._memory_budget:
+            raise self._over_budget(row_bytes, moment_bytes)
+        if row_bytes > moment_bytes and not self._keep_rows:
             self._fold()
+
+    def _over_budget(self, row_bytes: int, moment_bytes: int) -> InputError:
+        got = f"{row_bytes / 1e9:.3g} GB of rows after {self.n_samples} samples"
+        if not self._keep_rows:
+            got += f", {moment_bytes / 1e9:.3g} GB of moments"
+        expected = f"a memory budget of {self._memory_budget / 1e9:.3g} GB to be enough"
+        remedy = "Compare fewer layers, observe wide ones by 'pool' or 'pixels', or allow more"
+        return InputError(message("memory_budget", expected, got, "", remedy))
 
     def _row_bytes(self) -> int:
         """Bytes that one sample takes when kept, over all layers."""
@@ -134,9 +155,12 @@ class GridAccumulator:
 
     def _constant(self, index: int) -> Subspace:
         """Rank 0: no direction, no variance."""
-        width = self._widths[index]
-        empty = torch.zeros(max(width, self.n_samples), 0, dtype=torch.float64)
-        return Subspace(self.n_samples, torch.zeros(width), empty[0], empty[:width], 0.0, empty[: self.n_samples])
+        width, dtype = self._widths[index], torch.float64
+        none, directions, basis = (
+            torch.zeros(*shape, dtype=dtype, device=self._device) for shape in ((0,), (width, 0), (self.n_samples, 0))
+        )
+        mean = torch.zeros(width, dtype=dtype, device=self._device)
+        return Subspace(self.n_samples, mean, none, directions, 0.0, basis)
 
     def _sides(self, layers: list[Subspace]) -> tuple[tuple[Subspace, ...], tuple[Subspace, ...]]:
         left = tuple(layers[: self._n_rows])

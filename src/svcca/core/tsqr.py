@@ -1,7 +1,7 @@
 """The tall-skinny QR route: two layers' joint R factor, in one pass, without squaring a singular value.
 
 Moments square the spectrum, so they resolve singular values down to 1.5e-8 of the largest. This route keeps the
-triangle R of all rows instead and resolves them to rounding error, at about three times the cost. For ill-conditioned
+triangle R of all rows instead and resolves them to rounding error, at two to three times the cost. For ill-conditioned
 layers whose small directions are wanted.
 """
 

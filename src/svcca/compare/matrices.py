@@ -1,0 +1,110 @@
+"""From one pass over the data to a labelled matrix for each measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from svcca.capture.accumulate import Pass
+from svcca.capture.observed import ObservedLayer, ObservedNetwork
+from svcca.compare.result import LayerSummary, SimilarityMatrix
+from svcca.core.grid import CoherenceGrid
+from svcca.core.registry import Measure, Similarity, evaluate_all
+from svcca.core.subspace import WHOLE, Subspace, SVDStep
+from svcca.errors import RankError, message
+from svcca.progress import track
+
+Layers = Mapping[int, ObservedLayer]
+"""Layers that vary between samples, by their place among those observed."""
+
+
+def similarity_matrices(
+    passed: Pass, measures: Sequence[Measure], step: SVDStep, progress: bool | None
+) -> SimilarityMatrix:
+    """Decompose each layer once and evaluate every measure on every pair.
+
+    Raises:
+        RankError: If a layer that was named outright is constant, or all layers of a network are.
+    """
+    networks = passed.networks
+    grid = passed.accumulator.finish(
+        [f"{network.source.title} {layer.name!r}" for network in networks for layer in network.layers],
+        step if all(measure.svd_step for measure in measures) else WHOLE,
+        constant_allowed=[
+            not network.source.named_outright(layer.name) for network in networks for layer in network.layers
+        ],
+    )
+    a, b = networks[0], networks[-1]
+    rows, columns = _varying(a, grid.rows), _varying(b, grid.columns)
+    notes = [*passed.warnings, *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)])]
+    pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
+    matrices = [
+        SimilarityMatrix(
+            values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
+            rows=_summaries(rows, grid.rows, measure, step),
+            columns=_summaries(columns, grid.columns, measure, step),
+            measure=measure.name,
+            retained_variance=step.retained_variance if measure.svd_step else 1.0,
+            n_samples=passed.accumulator.n_samples,
+            chance=np.array([[pair[index].chance for pair in row] for row in pairs]),
+            warnings=(*notes, *_pooled_warnings([pair[index] for row in pairs for pair in row])),
+            row_title=a.source.title,
+            column_title=b.source.title,
+        )
+        for index, measure in enumerate(measures)
+    ]
+    return replace(matrices[0], others=tuple(matrices[1:]))
+
+
+def _varying(network: ObservedNetwork, subspaces: Sequence[Subspace]) -> Layers:
+    layers = {i: layer for i, layer in enumerate(network.layers) if subspaces[i].rank}
+    if not layers:
+        title = network.source.title
+        raise RankError(message(title, "a layer that varies between samples", "constant layers only"))
+    return layers
+
+
+def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[str]:
+    """A note about the layers left out because they are constant."""
+    constant = [layer.name for index, layer in enumerate(network.layers) if index not in varying]
+    title = network.source.title
+    return [f"{title}: left out, since they are constant over all samples: {', '.join(constant)}."] if constant else []
+
+
+def _evaluate_pairs(
+    grid: CoherenceGrid,
+    rows: Layers,
+    columns: Layers,
+    measures: Sequence[Measure],
+    step: SVDStep,
+    progress: bool | None,
+) -> list[list[list[Similarity]]]:
+    """Every measure of every pair, [row][column][measure]."""
+    return [
+        [evaluate_all(measures, grid.pair(i, j), step, f"{row.name} x {column.name}") for j, column in columns.items()]
+        for i, row in track(rows.items(), "Layers", progress)
+    ]
+
+
+def _summaries(
+    layers: Layers, subspaces: Sequence[Subspace], measure: Measure, step: SVDStep
+) -> tuple[LayerSummary, ...]:
+    """Each layer with the number of its directions that a measure used."""
+    cut = step if measure.svd_step else WHOLE
+    return tuple(
+        LayerSummary(layer.name, layer.n_features, subspaces[index].keep(cut).rank, layer.observation)
+        for index, layer in layers.items()
+    )
+
+
+def _pooled_warnings(similarities: Sequence[Similarity]) -> list[str]:
+    """One warning for all pairs that have one: the worst pair's, and how many others there are."""
+    doubtful = [pair for pair in similarities if pair.warnings]
+    if not doubtful:
+        return []
+    worst = max(doubtful, key=lambda pair: pair.chance)
+    total = len(similarities)
+    more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
+    return [worst.warnings[-1] + more]

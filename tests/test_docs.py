@@ -1,0 +1,157 @@
+"""The pages say what the code does: their examples run, their names and links exist, and no public name is left out."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import svcca
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MEASURES_PAGE = ROOT / "docs" / "measures.md"
+
+page_by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def fenced(text: str, language: str = "python") -> list[tuple[int, str]]:
+    """Line number and content of each fenced block of a language."""
+    pattern = rf"^```{language}\n(.*?)^```$"
+    found = re.finditer(pattern, text, flags=re.DOTALL | re.MULTILINE)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+def prose(text: str) -> str:
+    """A page without its code: fenced and indented blocks, code spans."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^ {4}.*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def code(text: str) -> str:
+    """The code of a page: fenced and indented blocks, code spans."""
+    blocks = re.findall(r"^```.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    blocks += re.findall(r"^ {4}.*$", text, flags=re.MULTILINE)
+    return "\n".join([*blocks, *re.findall(r"`[^`\n]*`", text)])
+
+
+def table(text: str, *header: str) -> list[list[str]]:
+    """Cells of the rows of the one table whose header begins with these columns."""
+    lines = text.splitlines()
+    (start,) = (i for i, line in enumerate(lines) if line.startswith("| " + " | ".join(header) + " |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can point to within a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def has(name: str) -> bool:
+    """Whether a name exists: an attribute in `svcca`, `Class.field` included, or one below `svcca.core`."""
+    parts = name.split(".")
+    if parts[0] == "core":
+        length = 2 if len(parts) > 1 else 1
+        owner, parts = importlib.import_module(".".join(["svcca", *parts[:length]])), parts[length:]
+    else:
+        owner = svcca
+    for part in parts:
+        if part in getattr(owner, "__dataclass_fields__", {}):
+            return part == parts[-1]  # fields without a default are no attributes of the class
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
+
+
+@page_by_page
+def test_every_python_block_runs_if_it_is_a_session_and_compiles_otherwise(page: Path) -> None:
+    """A block that starts with `>>>` is a session; those of a page run in order and share their names."""
+    session: dict[str, object] = {}
+    failures: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.REPORT_NDIFF)
+    for line, block in fenced(page.read_text(encoding="utf-8")):
+        if not block.startswith(">>>"):
+            compile(block, f"{page.name}:{line}", "exec")
+            continue
+        test = doctest.DocTestParser().get_doctest(block, session, page.name, str(page), line)
+        runner.run(test, out=failures.append, clear_globs=False)
+        session = test.globs
+    assert not failures, "".join(failures)
+
+
+def test_a_wrong_output_in_a_block_would_be_seen() -> None:
+    (block,) = fenced("text\n```python\n>>> 1 + 1\n3\n\n```\n")
+    test = doctest.DocTestParser().get_doctest(block[1], {}, "page", None, block[0])
+    assert doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None).failed == 1
+
+
+def test_every_symbol_of_the_symbol_table_exists() -> None:
+    rows = table(MEASURES_PAGE.read_text(encoding="utf-8"), "symbol", "meaning", "code")
+    listed = [name for row in rows for name in names(row[2])]
+    assert len(listed) > 20
+    assert [name for name in listed if not has(name)] == []
+    assert not has("Coherence.matrices")
+    assert not has("core.measures.cosine")
+
+
+def test_the_table_of_measures_lists_each_once_with_its_symmetry() -> None:
+    rows = table(MEASURES_PAGE.read_text(encoding="utf-8"), "name", "call", "formula", "symmetric")
+    listed = [(names(row[0])[0], row[3]) for row in rows]
+    known = [(name, "yes" if measure.symmetric else "no") for name, measure in svcca.MEASURES.items()]
+    assert sorted(listed) == sorted(known)
+
+
+def test_the_table_of_ranges_and_levels_covers_every_measure() -> None:
+    rows = table(MEASURES_PAGE.read_text(encoding="utf-8"), "name", "range", "unchanged by")
+    patterns = [pattern for row in rows for pattern in names(row[0])]
+    covered = [name for name in svcca.MEASURES for p in patterns if re.fullmatch(p.replace("*", ".*"), name)]
+    assert sorted(covered) == sorted(svcca.MEASURES)
+
+
+def test_every_call_in_the_table_of_measures_gives_that_measure() -> None:
+    rows = table(MEASURES_PAGE.read_text(encoding="utf-8"), "name", "call", "formula", "symmetric")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 4)), rng.normal(size=(400, 3))
+    scope = {name: getattr(svcca, name) for name in svcca.__all__} | {"svcca": svcca, "x": x, "y": y}
+    for row in rows:
+        (name,), (call,) = names(row[0]), names(row[1])
+        result = eval(call, scope)
+        result = result[name] if isinstance(result, dict) else result
+        assert result.measure == name
+
+
+def test_every_public_name_has_an_entry_in_the_docs() -> None:
+    text = "\n".join(code(page.read_text(encoding="utf-8")) for page in PAGES)
+    # As `name`, `Name.field`, svcca.name or name(...): a word of a comment is no entry.
+    entry = r"`{0}\b|\bsvcca\.{0}\b|(?<![\w.]){0}\("
+    missing = [name for name in svcca.__all__ if not re.search(entry.format(name), text)]
+    assert missing == []
+
+
+@page_by_page
+def test_every_relative_link_and_image_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(text)) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose(text))
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text(encoding="utf-8")), target
