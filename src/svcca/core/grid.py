@@ -13,7 +13,7 @@ from torch import Tensor
 
 from svcca.core.arrays import accumulator_dtype, source_eps
 from svcca.core.coherence import Coherence
-from svcca.core.moments import Moments, cross_product
+from svcca.core.moments import Moments, column_mean, cross_product
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, RankError, message
 
@@ -183,6 +183,8 @@ class _ScatterSums:
         self._filled = 0
         # One row more than a chunk: the shift between the old mean and the chunk's rides along in the same product.
         self._buffer = torch.empty(self._chunk_rows + 1, total, dtype=dtype, device=device)
+        # Rows are taken relative to the first: what is constant is exactly zero, a large mean costs the sums no digit.
+        self._origin = torch.cat([layer[0].to(dtype) for layer in layers])
         self._mean = torch.zeros(total, dtype=dtype, device=device)
         self._cross = torch.zeros(self._left.stop, self._right.stop - self._right.start, dtype=dtype, device=device)
         if self_comparison:
@@ -197,7 +199,8 @@ class _ScatterSums:
         while start < n_batch:
             step = min(n_batch - start, self._chunk_rows - self._filled)
             for block, layer in zip(self._slices, layers, strict=True):
-                self._buffer[self._filled : self._filled + step, block] = layer[start : start + step]
+                target = self._buffer[self._filled : self._filled + step, block]
+                torch.sub(layer[start : start + step], self._origin[block], out=target)
             self._filled += step
             start += step
             if self._filled == self._chunk_rows:
@@ -207,7 +210,7 @@ class _ScatterSums:
         """Merge the buffered rows (Chan, Golub & LeVeque 1983): centre them, add the shift of the mean as a row."""
         n_new = self._filled
         rows = self._buffer[:n_new]
-        mean = rows.mean(dim=0)
+        mean = column_mean(rows)
         rows -= mean
         shift = mean - self._mean
         total = self.n_samples + n_new
@@ -225,7 +228,7 @@ class _ScatterSums:
         if self._filled:
             self._fold()
         moments = [
-            Moments(self.n_samples, self._mean[block], scatter, e)
+            Moments(self.n_samples, self._origin[block] + self._mean[block], scatter, e)
             for block, scatter, e in zip(self._slices, self._scatters, eps, strict=True)
         ]
         return moments, self._cross

@@ -168,16 +168,23 @@ def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor
     """
     if precision not in ("float64", "float32"):
         raise unknown_option("precision", "precision", precision, ["float64", "float32"])
+    # The first row off first: what is constant becomes exactly zero, and a large mean costs the sums no digit.
     wide = accumulator_dtype(rows.dtype)
-    mean = rows.mean(dim=0, dtype=wide)
+    origin = rows[0].to(wide)
     if precision == "float64":
-        return mean, rows.to(wide, copy=True).sub_(mean)
-    narrow = torch.complex64 if rows.is_complex() else torch.float32
-    if rows.dtype == wide:
-        return mean, (rows - mean).to(narrow)
-    # The mean in two parts: rounded to one, it would shift every row by its rounding error.
-    high = mean.to(narrow)
-    return mean, rows.to(narrow, copy=True).sub_(high).sub_((mean - high).to(narrow))
+        shifted = rows - origin
+    elif rows.dtype == wide:
+        shifted = (rows - origin).to(torch.complex64 if rows.is_complex() else torch.float32)
+    else:
+        shifted = rows.to(torch.complex64 if rows.is_complex() else torch.float32, copy=True)
+        shifted.sub_(origin.to(shifted.dtype))
+    mean = column_mean(shifted)
+    return origin + mean, shifted.sub_(mean)
+
+
+def column_mean(rows: Tensor) -> Tensor:
+    """Mean of each column, as a product with ones: a strided reduction over rows takes ten times as long."""
+    return rows.new_ones(rows.shape[0]) @ rows / rows.shape[0]
 
 
 def cross_product(x: Tensor, y: Tensor) -> Tensor:
