@@ -249,7 +249,7 @@ def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quie
         width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
         Console(width=max(console.width, width)).print(table)
     for warning in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
-        typer.echo(f"Warning: {warning}", err=True)
+        typer.echo(f"Note: {warning}", err=True)
     for path in outputs:
         typer.echo(f"Wrote {path}")
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import reference
 import svcca
+from svcca.core.chance import cca_mean
 from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
 
@@ -607,3 +608,13 @@ def test_rows_that_do_not_match_are_refused():
 def test_layers_of_one_sample_are_refused():
     with pytest.raises(SampleError, match="expected at least 2 samples; got 1 sample"):
         compare({"a": np.ones((1, 3))})
+
+
+def test_dependent_rows_are_remarked_with_the_chance_level_of_the_inputs_alone():
+    maps = {"a": torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(0))}
+    by_pixel, by_image = compare(maps, observe="pixels"), compare(maps, observe="pool")
+    (remark,) = by_pixel.warnings
+    assert "640 rows come from 40 inputs" in remark
+    assert f"up to {by_pixel.chance.max():.2f}" in remark
+    assert f"only the inputs it would be up to {cca_mean(3, 3, 40):.2f}." in remark
+    assert by_image.warnings == ()

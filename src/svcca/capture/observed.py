@@ -40,6 +40,7 @@ class ObservedNetwork:
         self.source = source
         self.layers: tuple[ObservedLayer, ...] = ()
         self.dropped: list[str] = []
+        self.n_inputs = 0
         self._rules: Mapping[str, Observation] = {}
         self._mask: Tensor | None = None
         self._where = ""
@@ -135,6 +136,8 @@ def observed_rows(
             blocks = blocks or [network.rows(batch, samples, where) for network in networks]
             _check_aligned(networks, blocks, where)
             n_samples, n_rows = samples.stop, n_rows + blocks[0][0].shape[0]
+            for network in networks:
+                network.n_inputs = n_samples
             yield blocks
     _check_enough(n_rows, n_samples, networks)
 

@@ -10,8 +10,9 @@ import numpy as np
 from svcca.capture.accumulate import Pass
 from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
+from svcca.core.chance import cca_mean
 from svcca.core.grid import CoherenceGrid
-from svcca.core.registry import Measure, Similarity, evaluate_all
+from svcca.core.registry import MEASURES, Measure, Similarity, evaluate_all
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import RankError, message
 from svcca.progress import track
@@ -108,3 +109,24 @@ def _pooled_warnings(similarities: Sequence[Similarity]) -> list[str]:
     total = len(similarities)
     more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
     return [worst.warnings[-1] + more]
+
+
+def with_remark_on_dependence(matrix: SimilarityMatrix, n_inputs: int) -> SimilarityMatrix:
+    """Record that several rows come from each input, and what the chance level is if only the inputs count.
+
+    Positions of one image and tokens of one text are not independent, so the truth lies between the two levels. It
+    holds for every comparison by position or token: a remark of the result, not a warning that is issued.
+    """
+    others = tuple(with_remark_on_dependence(other, n_inputs) for other in matrix.others)
+    if n_inputs >= matrix.n_samples:
+        return replace(matrix, others=others)
+    remark = (
+        f"The {matrix.n_samples:,} rows come from {n_inputs:,} inputs, and rows of one input are not independent. The "
+        f"chance level counts every row"
+    )
+    if MEASURES[matrix.measure].from_correlations:
+        most = n_inputs - 1
+        ranks = [[min(layer.rank, most) for layer in side] for side in (matrix.rows, matrix.columns)]
+        cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
+        remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
+    return replace(matrix, warnings=(*matrix.warnings, f"{remark}."), others=others)

@@ -14,7 +14,7 @@ from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observations import Observe
 from svcca.capture.sources import ArraySource, ModelSource, Source
-from svcca.compare.matrices import similarity_matrices
+from svcca.compare.matrices import similarity_matrices, with_remark_on_dependence
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
 from svcca.core.grid import GridAccumulator
@@ -107,7 +107,7 @@ def compare(
     matrix = similarity_matrices(passed, chosen, step, progress)
     for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
         warnings.warn(note, SvccaWarning, stacklevel=2)
-    return matrix
+    return with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
