@@ -167,6 +167,137 @@ def participation_ratio(x):
     return float(np.trace(covariance) ** 2 / np.trace(covariance @ covariance))
 
 
+def kept_rank_by_singular_values(x, share):
+    """As `kept_rank`, of the singular values themselves, as the appendix of the paper writes it."""
+    s = basis(x)[1]
+    held = 0.0
+    for count, value in enumerate(s, start=1):
+        held += value
+        if held >= share * sum(s):
+            return count
+    return len(s)
+
+
+def svcca_correlations(x, y, retained_variance):
+    return deficient_correlations(x, y, kept_rank(x, retained_variance), kept_rank(y, retained_variance))
+
+
+def svcca_weighted(x, y, retained_variance=0.99, side="x"):
+    """Singular values of one side weigh the lengths of diag(rho) Xt^H x_i, one singular vector x_i after the other."""
+    if side == "mean":
+        return (svcca_weighted(x, y, retained_variance, "x") + svcca_weighted(x, y, retained_variance, "y")) / 2
+    if side == "y":
+        x, y = y, x
+    x_rank, y_rank = kept_rank(x, retained_variance), kept_rank(y, retained_variance)
+    h, _, rho = variates(x, y, x_rank, y_rank)
+    u, s, _ = basis(x, x_rank)
+    total = 0.0
+    for i in range(x_rank):
+        projected = [rho[j] * (h[:, j].conj() @ u[:, i]) for j in range(len(rho))]
+        total += s[i] * np.linalg.norm(projected)
+    return float(total / s.sum())
+
+
+def pwcca_weights(variate_columns, layer, *, squared=False):
+    """Sum over neurons of what each canonical variate accounts for, |<h_i, z_j>| or its square."""
+    neurons = centred(layer)
+    weights = np.zeros(variate_columns.shape[1])
+    for i in range(len(weights)):
+        for j in range(neurons.shape[1]):
+            weights[i] += abs(variate_columns[:, i].conj() @ neurons[:, j]) ** (2 if squared else 1)
+    return weights
+
+
+def pwcca_of_side(x, y, side, *, squared=False):
+    """PWCCA weighted by the units of "x", "y", the "narrower" layer (x if equal), or the "mean" of both readings."""
+    if side == "mean":
+        return (pwcca_of_side(x, y, "x", squared=squared) + pwcca_of_side(x, y, "y", squared=squared)) / 2
+    if side == "narrower":
+        side = "x" if x.shape[1] <= y.shape[1] else "y"
+    h_x, h_y, rho = variates(x, y)
+    weights = pwcca_weights(h_x, x, squared=squared) if side == "x" else pwcca_weights(h_y, y, squared=squared)
+    return float((weights * rho).sum() / weights.sum())
+
+
+def top_mean(rho, count):
+    return float(np.mean(sorted(rho, reverse=True)[:count]))
+
+
+def thresholded_mean(rho, fraction=0.98):
+    """Mean of the leading correlations until they hold the fraction of the sum; the crossing one is counted."""
+    held, taken = 0.0, []
+    for value in sorted(rho, reverse=True):
+        held += value
+        taken.append(value)
+        if held >= fraction * sum(rho):
+            break
+    return float(np.mean(taken))
+
+
+def unbiased_hsic(x, y):
+    """Song et al. (2012), equation 5, with linear kernels: n x n Gram matrices whose diagonals are set to zero."""
+    n, one = len(x), np.ones(len(x))
+    k, l = x @ x.conj().T, y @ y.conj().T  # noqa: E741 - the letter of the cited equation
+    np.fill_diagonal(k, 0.0)
+    np.fill_diagonal(l, 0.0)
+    first = np.trace(k @ l)
+    second = (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
+    third = 2 / (n - 2) * (one @ k @ l @ one)
+    return float(np.real(first + second - third) / (n * (n - 3)))
+
+
+def linear_cka_debiased(x, y):
+    x, y = centred(x), centred(y)  # the estimator does not see an offset; the Gram matrices would lose digits to it
+    return unbiased_hsic(x, y) / math.sqrt(unbiased_hsic(x, x) * unbiased_hsic(y, y))
+
+
+def procrustes(x, y):
+    """Nuclear norm of the cross-scatter of layers scaled to unit Frobenius norm."""
+    x, y = centred(x), centred(y)
+    singular_values = np.linalg.svd(x.conj().T @ y, compute_uv=False)
+    return float(sum(singular_values) / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+
+def linear_regression_r2(x, y):
+    """One least-squares fit with an intercept a unit of y; residuals and variances summed over the units."""
+    design = np.column_stack([np.ones(len(x)), x])
+    unexplained, total = 0.0, 0.0
+    for unit in np.asarray(y).T:
+        residual = unit - design @ np.linalg.lstsq(design, unit, rcond=None)[0]
+        unexplained += np.linalg.norm(residual) ** 2
+        total += np.linalg.norm(centred(unit)) ** 2
+    return float(1 - unexplained / total)
+
+
+def entropy_dimension(x):
+    shares = np.linalg.eigvalsh(np.atleast_2d(np.cov(x, rowvar=False)))
+    shares = shares / shares.sum()
+    return math.exp(-sum(p * math.log(p) for p in shares))
+
+
+MEASURES = {
+    "svcca": lambda x, y, share: float(svcca(x, y, share)[0]),
+    "svcca_r2": lambda x, y, share: float(np.mean(svcca_correlations(x, y, share) ** 2)),
+    "svcca_weighted": lambda x, y, share: svcca_weighted(x, y, share, "x"),
+    "svcca_weighted_y": lambda x, y, share: svcca_weighted(x, y, share, "y"),
+    "svcca_weighted_mean": lambda x, y, share: svcca_weighted(x, y, share, "mean"),
+    "pwcca": lambda x, y, _: pwcca_of_side(x, y, "narrower"),
+    "pwcca_x": lambda x, y, _: pwcca_of_side(x, y, "x"),
+    "pwcca_y": lambda x, y, _: pwcca_of_side(x, y, "y"),
+    "pwcca_mean": lambda x, y, _: pwcca_of_side(x, y, "mean"),
+    "pwcca_squared": lambda x, y, _: pwcca_of_side(x, y, "narrower", squared=True),
+    "cca": lambda x, y, _: float(np.mean(correlations(x, y))),
+    "r2_cca": lambda x, y, _: float(np.mean(correlations(x, y) ** 2)),
+    "cca_top": lambda x, y, _: top_mean(correlations(x, y), 20),
+    "cca_thresholded": lambda x, y, _: thresholded_mean(correlations(x, y)),
+    "linear_cka": lambda x, y, _: linear_cka(x, y),
+    "linear_cka_debiased": lambda x, y, _: linear_cka_debiased(x, y),
+    "procrustes": lambda x, y, _: procrustes(x, y),
+    "linear_regression_r2": lambda x, y, _: linear_regression_r2(x, y),
+}
+"""Every measure of the registry as (x, y, retained share) -> value, for layers of full column rank."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Chance
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ are exact over random pairings hold for complex ones too.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Any
 
@@ -91,6 +92,24 @@ def cca_top(n_components: int, x_rank: int, y_rank: int, n_samples: int) -> floa
     # What is free are the correlations of the two complements; there are degrees - larger of them.
     free = cca_top(n_components - forced, degrees - larger, degrees - smaller, n_samples)
     return (forced + (n_components - forced) * free) / n_components
+
+
+def cca_thresholded(x_rank: int, y_rank: int, n_samples: int, fraction: float = 0.98) -> float:
+    """Expected mean of the leading canonical correlations that hold a fraction of their sum, for unrelated layers.
+
+    Args:
+        x_rank: Directions of x, 1 to n_samples - 1.
+        y_rank: Directions of y.
+        n_samples: Number of samples.
+        fraction: Of the sum of all correlations.
+
+    >>> cca_mean(50, 50, 500) < cca_thresholded(50, 50, 500) < cca_largest(50, 50, 500)
+    True
+    """
+    smaller = min(x_rank, y_rank)
+    wanted = fraction * smaller * cca_mean(x_rank, y_rank, n_samples)
+    count = bisect_left(range(1, smaller), wanted, key=lambda k: k * cca_top(k, x_rank, y_rank, n_samples)) + 1
+    return cca_top(count, x_rank, y_rank, n_samples)
 
 
 def cca_largest(x_rank: int, y_rank: int, n_samples: int) -> float:

@@ -183,12 +183,12 @@ def procrustes(x: ArrayLike, y: ArrayLike) -> Similarity:
 
 def procrustes_distance(x: ArrayLike, y: ArrayLike) -> float:
     """Procrustes distance sqrt(2 - 2 similarity) of two layers scaled to unit variance; in [0, sqrt(2)], a metric."""
-    return math.sqrt(2 - 2 * procrustes(x, y).similarity)
+    return math.sqrt(2 - 2 * announced(_one("procrustes", x, y)).similarity)
 
 
 def procrustes_angle(x: ArrayLike, y: ArrayLike) -> float:
     """Procrustes angle arccos(similarity) of two layers, in radians; in [0, pi / 2], a metric."""
-    return math.acos(procrustes(x, y).similarity)
+    return math.acos(announced(_one("procrustes", x, y)).similarity)
 
 
 def linear_regression_r2(x: ArrayLike, y: ArrayLike) -> Similarity:

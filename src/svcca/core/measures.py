@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.coherence import Coherence
+from svcca.core.linalg import FLOAT64_EPS
 from svcca.core.subspace import Subspace
 from svcca.errors import InputError, message, unknown_option
 
@@ -35,14 +36,9 @@ def top_mean(coherence: Coherence, k: int) -> float:
 
 def thresholded_mean(coherence: Coherence, fraction: float = 0.98) -> float:
     """Mean of the leading canonical correlations that hold a fraction of sum(rho); in [0, 1]."""
-    return top_mean(coherence, thresholded_count(coherence, fraction))
-
-
-def thresholded_count(coherence: Coherence, fraction: float = 0.98) -> int:
-    """Count the leading canonical correlations that hold a fraction of sum(rho), the one that crosses it included."""
     rho = coherence.correlations
     share = torch.cumsum(rho, dim=0) / rho.sum()
-    return min(int((share < fraction).sum()) + 1, len(rho))
+    return float(rho[: int((share < fraction).sum()) + 1].mean())
 
 
 def svcca_weighted(coherence: Coherence, side: Side = "x") -> float:
@@ -128,7 +124,8 @@ def linear_cka_debiased(coherence: Coherence) -> float:
     n (n - 3) HSIC_1 = |S_xy|_F^2 - n/(n - 2) sum_i |x_i|^2 |y_i|^2 + tr S_xx tr S_yy / ((n - 1)(n - 2)).
 
     Raises:
-        InputError: Without the rows in memory (squared lengths are no function of the moments), or for n < 4.
+        InputError: Without the rows in memory (squared lengths are no function of the moments), for n < 4, or for a
+            layer whose samples are all equally alike.
 
     References:
         Song et al. (2012), equation 5; Kornblith et al. (2019).
@@ -142,9 +139,16 @@ def linear_cka_debiased(coherence: Coherence) -> float:
         raise InputError(message("debiased CKA", "at least 4 samples", str(n)))
     x_lengths, y_lengths = (_squared_lengths(layer) for layer in (x, y))
     xy = _hsic(torch.linalg.vector_norm(cross_singular(coherence)) ** 2, x_lengths, y_lengths, n)
-    xx = _hsic((x.singular_values**4).sum(), x_lengths, x_lengths, n)
-    yy = _hsic((y.singular_values**4).sum(), y_lengths, y_lengths, n)
-    return min(1.0, xy / math.sqrt(xx * yy))
+    own = []
+    for layer, lengths in ((x, x_lengths), (y, y_lengths)):
+        biased = (layer.singular_values**4).sum()
+        own.append(_hsic(biased, lengths, lengths, n))
+        if own[-1] < n * FLOAT64_EPS * float(biased):  # zero, but for rounding
+            cause = "Its samples are all equally alike, as one-hot rows are: nothing is left once the bias is taken off"
+            raise InputError(
+                message("debiased CKA", "samples that are not all equally alike", "a layer of such", cause)
+            )
+    return min(1.0, xy / math.sqrt(own[0] * own[1]))
 
 
 def _squared_lengths(layer: Subspace) -> Tensor:

@@ -166,8 +166,7 @@ def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor
     Raises:
         UnknownOptionError: If the precision is neither "float64" nor "float32".
     """
-    if precision not in ("float64", "float32"):
-        raise unknown_option("precision", "precision", precision, ["float64", "float32"])
+    check_precision(precision)
     # The first row off first: what is constant becomes exactly zero, and a large mean costs the sums no digit.
     wide = accumulator_dtype(rows.dtype)
     origin = rows[0].to(wide)
@@ -180,6 +179,12 @@ def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor
         shifted.sub_(origin.to(shifted.dtype))
     mean = column_mean(shifted)
     return origin + mean, shifted.sub_(mean)
+
+
+def check_precision(precision: str) -> None:
+    """Raise UnknownOptionError unless the precision is "float64" or "float32"."""
+    if precision not in ("float64", "float32"):
+        raise unknown_option("precision", "precision", precision, ["float64", "float32"])
 
 
 def column_mean(rows: Tensor) -> Tensor:

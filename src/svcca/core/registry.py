@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -79,8 +78,12 @@ def _chance_cca_mean(coherence: Coherence) -> float:
     return chance.cca_mean(coherence.x.rank, coherence.y.rank, coherence.n_samples)
 
 
-def _chance_cca_top(coherence: Coherence, count: Callable[[Coherence], int]) -> float:
-    return chance.cca_top(count(coherence), coherence.x.rank, coherence.y.rank, coherence.n_samples)
+def _chance_cca_top(coherence: Coherence) -> float:
+    return chance.cca_top(TOP_K, coherence.x.rank, coherence.y.rank, coherence.n_samples)
+
+
+def _chance_cca_thresholded(coherence: Coherence) -> float:
+    return chance.cca_thresholded(coherence.x.rank, coherence.y.rank, coherence.n_samples)
 
 
 def _chance_r2_cca(coherence: Coherence) -> float:
@@ -88,10 +91,9 @@ def _chance_r2_cca(coherence: Coherence) -> float:
 
 
 def _chance_weighted(coherence: Coherence, side: measures.Side) -> float:
-    """Root of E |diag(rho) Xt^H u_i|^2, the other rank over m: for unrelated data the rotation is uniform."""
+    """|diag(rho) Xt^H u_i| is |U_y^H u_i|: the correlation of one unit, u_i, with the other layer."""
     ranks = {"x": [coherence.y.rank], "y": [coherence.x.rank], "mean": [coherence.x.rank, coherence.y.rank]}[side]
-    levels = [math.sqrt(min(1.0, rank / (coherence.n_samples - 1))) for rank in ranks]
-    return sum(levels) / len(levels)
+    return sum(chance.cca_mean(1, rank, coherence.n_samples) for rank in ranks) / len(ranks)
 
 
 def _chance_linear_cka(coherence: Coherence) -> float:
@@ -180,14 +182,14 @@ MEASURES = {
             "cca_top",
             f"mean of the {TOP_K} largest canonical correlations",
             partial(measures.top_mean, k=TOP_K),
-            partial(_chance_cca_top, count=lambda _: TOP_K),
+            _chance_cca_top,
             from_correlations=True,
         ),
         Measure(
             "cca_thresholded",
             "mean of the leading canonical correlations that hold 98% of their sum",
             measures.thresholded_mean,
-            partial(_chance_cca_top, count=measures.thresholded_count),
+            _chance_cca_thresholded,
             from_correlations=True,
         ),
         Measure(

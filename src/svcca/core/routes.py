@@ -6,15 +6,12 @@ from typing import Literal
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
 from svcca.core.coherence import Coherence
-from svcca.core.moments import FLOAT64, JointMoments, Precision
-from svcca.core.subspace import WHOLE, SVDStep
+from svcca.core.moments import FLOAT64, JointMoments, Precision, check_precision
+from svcca.core.subspace import ILL_CONDITIONED, WHOLE, SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import unknown_option
 
 Route = Literal["auto", "moments", "gram", "qr"]
-
-ILL_CONDITIONED = 1e3
-"""Condition of the kept directions above which moments, whose error grows with its square, give way to QR."""
 
 
 def coherence_of(
@@ -41,10 +38,11 @@ def coherence_of(
 
     Raises:
         InputError: For arrays that are no activations.
-        UnknownOptionError: For a route that does not exist.
+        UnknownOptionError: For a route or precision that does not exist.
     """
     rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
     check_same_samples(rows_x, rows_y, "x and y")
+    check_precision(precision)
     automatic = route == "auto"
     if automatic:
         wide = max(rows_x.shape[1], rows_y.shape[1]) > rows_x.shape[0]

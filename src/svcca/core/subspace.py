@@ -12,10 +12,12 @@ from torch import Tensor
 from svcca.core.arrays import ArrayLike, check_samples, source_eps, to_rows
 from svcca.core.linalg import (
     FLOAT32_EPS,
+    FLOAT64_EPS,
     eigh_descending,
     largest_loading_positive,
     orthonormalised,
     rank_rtol,
+    svd,
 )
 from svcca.core.moments import FLOAT64, Moments, Precision, centre
 from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
@@ -54,6 +56,9 @@ class SVDStep:
         if self.by not in ("variance", "singular_values"):
             raise unknown_option("SVD step", "by", self.by, ["variance", "singular_values"])
 
+
+ILL_CONDITIONED = 1e3
+"""Condition of the kept directions above which scatter matrices, whose error grows with its square, give way to QR."""
 
 WHOLE = SVDStep(retained_variance=1.0)
 """No cut: every direction above the numerical rank."""
@@ -163,11 +168,25 @@ class Subspace:
         s, vectors = kept.singular_values, kept.directions
         if wide:
             basis, directions = vectors, (centred.mH @ vectors.to(centred.dtype)).to(mean.dtype) / s
+        elif kept.condition > ILL_CONDITIONED and centred.dtype == mean.dtype:
+            return cls._from_qr(centred, mean, moments, spectrum.total).keep(step)
         else:
             basis, directions = (centred @ (vectors / s).to(centred.dtype)).to(mean.dtype), vectors
             basis = orthonormalised(basis, kept.condition)
         signs = largest_loading_positive(directions)
         return replace(kept, directions=directions * signs, basis=basis * signs)
+
+    @classmethod
+    def _from_qr(cls, centred: Tensor, mean: Tensor, moments: Moments, total: float) -> Subspace:
+        """Decompose tall centred rows without squaring a singular value: QR, then the SVD of the triangle."""
+        q, r = torch.linalg.qr(centred)
+        u, s, vh, notes = svd(r)
+        rtol = rank_rtol(centred.shape[1], moments.source_eps, product_eps=0.0)
+        rank = int((s > max(rtol, (centred.shape[1] + math.sqrt(len(centred))) * FLOAT64_EPS) * s[0]).sum())
+        directions = vh.mH[:, :rank]
+        signs = largest_loading_positive(directions)
+        basis = q @ u[:, :rank] * signs
+        return cls(moments.n_samples, mean, s[:rank], directions * signs, total, basis, notes)
 
     def keep(self, step: SVDStep) -> Subspace:
         """Cut to the leading directions (Raghu et al. 2017, section 2).
