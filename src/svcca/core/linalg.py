@@ -75,7 +75,7 @@ def orthonormalised(basis: Tensor, condition: float) -> Tensor:
     """Polish an almost orthonormal basis X V / s, whose columns deviate by eps (s_1 / s_k)^2, to rounding error.
 
     One Newton-Schulz step, U (3 I - U^H U) / 2, squares the deviation: two matrix products, taken only where they
-    matter. Beyond a deviation of 1e-3 one step is not enough and a QR factorisation is used.
+    matter. Beyond a deviation of 1e-7 one step is not enough and a QR factorisation is used.
 
     Args:
         basis: (n_samples, k).
@@ -84,7 +84,7 @@ def orthonormalised(basis: Tensor, condition: float) -> Tensor:
     if condition < 100:  # a deviation below 1e-12
         return basis
     deviation = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device) - basis.mH @ basis
-    if float(deviation.abs().max()) * basis.shape[1] < 1e-3:
+    if float(deviation.abs().max()) * basis.shape[1] < 1e-7:
         return torch.addmm(basis, basis, deviation, alpha=0.5)
     q: Tensor
     q, r = torch.linalg.qr(basis)

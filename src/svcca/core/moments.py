@@ -161,7 +161,9 @@ class JointMoments:
 
 
 def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor]:
-    """Mean of each feature in float64, and the centred rows in the precision asked for; the input is left as it is.
+    """Mean of each feature, as float64, and the centred rows, in the precision asked for; the input is left as it is.
+
+    The mean is summed in that precision too, about the first row: to 1e-7 of the spread in float32.
 
     Raises:
         UnknownOptionError: If the precision is neither "float64" nor "float32".
