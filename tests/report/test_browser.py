@@ -12,10 +12,12 @@ from svcca.compare.result import LayerSummary, SimilarityMatrix
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
 
+REQUIRED = "SVCCA_REQUIRE_BROWSER" in os.environ  # set where a missing browser is a failure, not a skip
+
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path"),
-    pytest.mark.skipif(CHROMEDRIVER is None, reason="no chromedriver on the path"),
+    pytest.mark.skipif(CHROMIUM is None and not REQUIRED, reason="no chromium on the path"),
+    pytest.mark.skipif(CHROMEDRIVER is None and not REQUIRED, reason="no chromedriver on the path"),
 ]
 
 EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
