@@ -1,4 +1,8 @@
-"""The papers' procedures as people write them down in NumPy: one pair at a time, float64, nothing shared."""
+"""The papers' procedures as they write them down: one pair at a time, NumPy, float64, nothing shared.
+
+The SVD is that of an array (units, samples), as in the paper's text and the tutorials to its code; in NumPy it takes
+about 1.5 times as long as the transpose's.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +40,9 @@ def _centred(x: Tensor) -> Array:
 
 
 def _svd_step(x: Array, share: float = 0.99) -> Array:
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    _, s, vh = np.linalg.svd(x.T, full_matrices=False)
     kept = int((np.cumsum(s**2) < share * np.sum(s**2)).sum()) + 1
-    return u[:, :kept] * s[:kept]
+    return (s[:kept, None] * vh[:kept]).T
 
 
 def _cca(x: Array, y: Array) -> tuple[Array, Array]:

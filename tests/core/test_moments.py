@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
-from svcca.core.moments import JointMoments, Moments, centre
+from svcca.core.moments import JointMoments, Moments
+from svcca.core.scatter import centre
 from svcca.errors import InputError, NonFiniteError, SampleError
 
 

@@ -199,8 +199,8 @@ def test_squared_weights_with_squared_correlations_give_the_regression_r2(route,
     # Weighing y's own units, the variates hold all of y where y is the narrower layer.
     y, x = ref.related(seed, 80, p, p + extra)
     pair = route(x, y)
-    _, rho, bh = pair.factors
-    weights = measures.projection_weights(pair.y, bh.mH, squared=True)
+    _, rho, _ = pair.factors
+    weights = pair.y_loadings.square().sum(dim=0)
     got = float((weights * rho**2).sum() / weights.sum())
     assert got == pytest.approx(measures.linear_regression_r2(pair), abs=TOLERANCE)
     assert got == pytest.approx(ref.linear_regression_r2(x, y), abs=TOLERANCE)
@@ -208,12 +208,12 @@ def test_squared_weights_with_squared_correlations_give_the_regression_r2(route,
 
 @few
 @given(seed=seeds, p=widths, q=widths, squared=st.booleans())
-def test_projection_weights_are_summed_neuron_by_neuron(seed, p, q, squared):
+def test_loadings_sum_to_the_weights_taken_neuron_by_neuron(seed, p, q, squared):
     x, y = ref.related(seed, 80, p, q)
     pair = from_moments(x, y)
     h_x = ref.variates(x, y)[0]
     expected = ref.pwcca_weights(h_x, x, squared=squared)
-    got = measures.projection_weights(pair.x, pair.factors[0], squared=squared).numpy()
+    got = (pair.x_loadings.square() if squared else pair.x_loadings).sum(dim=0).numpy()
     # Where two correlations are close their variates mix; the gap of `related` layers is rarely below 1e-2.
     assert got.sum() == pytest.approx(expected.sum(), rel=1 if p > q and not squared else 1e4 * TOLERANCE)
     gaps = -np.diff(ref.correlations(x, y), append=0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference as ref
 from svcca.core.cca import cca, svcca
 from svcca.core.coherence import Coherence
-from svcca.core.functional import similarities
+from svcca.core.functional import procrustes, similarities
 from svcca.core.moments import JointMoments
 from svcca.core.registry import MEASURES
 from svcca.core.routes import ILL_CONDITIONED, coherence_of
@@ -408,7 +408,7 @@ def test_bartletts_test_refuses_more_directions_than_samples_carry():
 
 
 @pytest.mark.parametrize(
-    ("route", "solver"), [("moments", "eigh"), ("gram", "eigh"), ("qr", "svd"), ("moments", "svd")]
+    ("route", "solver"), [("moments", "eigh"), ("gram", "eigh"), ("qr", "svd"), ("moments", "svdvals")]
 )
 def test_a_solvers_fallback_is_recorded_on_every_route(monkeypatch, route, solver):
     x, y = ref.planted(0, 100, 4, 3, [0.9, 0.5, 0.2])
@@ -425,3 +425,34 @@ def test_a_solvers_fallback_is_recorded_on_every_route(monkeypatch, route, solve
         result = cca(x, y, route=route)
     np.testing.assert_allclose(result.correlations, [0.9, 0.5, 0.2], rtol=0, atol=TOLERANCE)
     assert "did not converge" in result.warnings[0]
+
+
+def test_a_fallback_on_the_way_to_the_directions_is_announced(monkeypatch):
+    x, y = ref.planted(0, 100, 4, 3, [0.9, 0.5, 0.2])
+    expected, result = cca(x, y).x_directions, cca(x, y)
+    original, calls = torch.linalg.svd, []
+
+    def once(matrix, **options):
+        calls.append(matrix)
+        if len(calls) == 1:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return original(matrix, **options)
+
+    monkeypatch.setattr(torch.linalg, "svd", once)
+    with pytest.warns(SvccaWarning, match="canonical directions: the SVD did not converge"):
+        directions = result.x_directions
+    np.testing.assert_allclose(directions, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_procrustes_survives_a_solver_that_fails_and_says_so(monkeypatch):
+    x, y = ref.planted(0, 100, 4, 3, [0.9, 0.5, 0.2])
+    expected = procrustes(x, y).similarity
+
+    def fail(matrix):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "svdvals", fail)
+    with pytest.warns(SvccaWarning, match="the singular values alone did not converge"):
+        result = procrustes(x, y)
+    assert result.similarity == pytest.approx(expected, abs=TOLERANCE)
+    assert len(result.warnings) == 1

@@ -83,10 +83,16 @@ def _evaluate_pairs(
     progress: bool | None,
 ) -> list[list[list[Similarity]]]:
     """Every measure of every pair, [row][column][measure]."""
-    return [
-        [evaluate_all(measures, grid.pair(i, j), step, f"{row.name} x {column.name}") for j, column in columns.items()]
-        for i, row in track(rows.items(), "Layers", progress)
-    ]
+    # One network against itself: what lies below the diagonal has been computed above it.
+    mirrored = grid.rows is grid.columns and all(measure.symmetric for measure in measures)
+    pairs: dict[tuple[int, int], list[Similarity]] = {}
+    for i, row in track(rows.items(), "Layers", progress):
+        for j, column in columns.items():
+            if mirrored and j < i:
+                pairs[i, j] = pairs[j, i]
+            else:
+                pairs[i, j] = evaluate_all(measures, grid.pair(i, j), step, f"{row.name} x {column.name}")
+    return [[pairs[i, j] for j in columns] for i in rows]
 
 
 def _summaries(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +16,10 @@ from svcca.core.arrays import ArrayLike, accumulator_dtype, check_same_samples, 
 from svcca.core.chance import cca_mean
 from svcca.core.coherence import Coherence
 from svcca.core.linalg import FLOAT64_EPS, largest_loading_positive
-from svcca.core.moments import FLOAT64, JointMoments, Precision
+from svcca.core.moments import JointMoments
 from svcca.core.registry import Similarity, doubts
 from svcca.core.routes import Route, coherence_of
+from svcca.core.scatter import FLOAT64, Precision
 from svcca.core.significance import BartlettTest, bartlett
 from svcca.core.subspace import WHOLE, CutBy, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
@@ -31,30 +33,49 @@ class CCAResult(Similarity):
 
     Attributes:
         correlations: Canonical correlations, (r,), float64, largest first, in [0, 1]; r = min(x_rank, y_rank).
-        x_directions: Canonical directions in units of x, (p, r): (x - x_mean) @ x_directions are uncorrelated columns
-            of unit variance (ddof 1). The entry of largest magnitude in each is positive.
-        y_directions: The same for y, (q, r), with the sign that makes each correlation positive.
         x_mean: Mean of each unit of x, (p,).
         y_mean: Mean of each unit of y, (q,).
         step: The SVD step that was taken.
     """
 
     correlations: npt.NDArray[np.float64]
-    x_directions: npt.NDArray[Any]
-    y_directions: npt.NDArray[Any]
     x_mean: npt.NDArray[Any]
     y_mean: npt.NDArray[Any]
     step: SVDStep
+    _coherence: Coherence = field(repr=False)
+
+    @property
+    def x_directions(self) -> npt.NDArray[Any]:
+        """Canonical directions in units of x, (p, r); computed when first asked for.
+
+        (x - x_mean) @ x_directions are uncorrelated columns of unit variance (ddof 1). The entry of largest magnitude
+        in each is positive.
+        """
+        return self._directions[0]
+
+    @property
+    def y_directions(self) -> npt.NDArray[Any]:
+        """The same for y, (q, r), with the sign that makes each correlation positive."""
+        return self._directions[1]
+
+    @cached_property
+    def _directions(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        cut, r = self._coherence, len(self.correlations)
+        known = cut.notes
+        a, _, bh = cut.factors
+        for note in cut.notes[len(known) :]:
+            warnings.warn(f"canonical directions: {note}", SvccaWarning, stacklevel=4)
+        unit = math.sqrt(cut.n_samples - 1)
+        x_directions = cut.x.whitener.to(a.dtype) @ a[:, :r] * unit
+        signs = largest_loading_positive(x_directions)
+        y_directions = cut.y.whitener.to(a.dtype) @ bh.mH[:, :r] * unit
+        return to_numpy(x_directions * signs), to_numpy(y_directions * signs)
 
     @classmethod
     def from_coherence(cls, coherence: Coherence, step: SVDStep = WHOLE) -> CCAResult:
         """Canonical correlations and directions from the coherence of two layers, after the SVD step."""
         cut = coherence.keep(step)
-        a, rho, bh = cut.factors
-        unit = math.sqrt(cut.n_samples - 1)
-        x_directions = cut.x.whitener.to(a.dtype) @ a * unit
-        signs = largest_loading_positive(x_directions)
-        y_directions = cut.y.whitener.to(a.dtype) @ bh.mH * unit
+        rho = cut.correlations
         level = cca_mean(cut.x.rank, cut.y.rank, cut.n_samples)
         return cls(
             measure="cca" if step == WHOLE else "svcca",
@@ -65,11 +86,11 @@ class CCAResult(Similarity):
             n_samples=cut.n_samples,
             warnings=tuple(doubts(cut, level, "x and y", from_correlations=True)),
             correlations=to_numpy(rho),
-            x_directions=to_numpy(x_directions * signs),
-            y_directions=to_numpy(y_directions * signs),
             x_mean=to_numpy(cut.x.mean),
             y_mean=to_numpy(cut.y.mean),
             step=step,
+            # The bases of the samples are not needed any more, and a result must not keep them alive.
+            _coherence=replace(cut, x=replace(cut.x, basis=None), y=replace(cut.y, basis=None)),
         )
 
     @classmethod

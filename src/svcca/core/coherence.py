@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
-from svcca.core.linalg import LinAlgError, svd
-from svcca.core.moments import FLOAT64, JointMoments, Precision, cross_product
+from svcca.core.linalg import svd, svdvals
+from svcca.core.moments import JointMoments
+from svcca.core.scatter import FLOAT64, Precision, cross_product
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, message
 
@@ -100,18 +100,39 @@ class Coherence:
         return a, rho.clamp(0.0, 1.0), bh
 
     @cached_property
+    def x_loadings(self) -> Tensor:
+        """|<unit, canonical variate>| of x, (p, r), from V diag(s) A: no sample is looked at again."""
+        a, _, _ = self.factors
+        return ((self.x.directions * self.x.singular_values).to(a.dtype) @ a).abs()
+
+    @cached_property
+    def y_loadings(self) -> Tensor:
+        """|<unit, canonical variate>| of y, (q, r)."""
+        _, _, bh = self.factors
+        return ((self.y.directions * self.y.singular_values).to(bh.dtype) @ bh.mH).abs()
+
+    @cached_property
     def correlations(self) -> Tensor:
         """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
         if "_svd" in self.__dict__:  # the vectors were wanted before: do not factorise again
             return self.factors[1]
-        try:
-            rho: Tensor = torch.linalg.svdvals(self.matrix)
-            return rho.clamp(0.0, 1.0)
-        except LinAlgError:
-            return self.factors[1]
+        return self._svdvals[0].clamp(0.0, 1.0)
+
+    @cached_property
+    def _svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
+        return svdvals(self.matrix)
+
+    @cached_property
+    def _cross_svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
+        return svdvals(self.x.singular_values[:, None] * self.matrix * self.y.singular_values)
+
+    @property
+    def cross_singular_values(self) -> Tensor:
+        """Singular values of the cross-scatter X^H Y between the kept directions, (min(x.rank, y.rank),)."""
+        return self._cross_svdvals[0]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the solvers had to do for both layers and, once it was taken, for K."""
-        own = self._svd[3] if "_svd" in self.__dict__ else ()
-        return (*self.x.notes, *self.y.notes, *own)
+        """What the solvers had to do for both layers and for whatever was factorised of the pair so far."""
+        taken = (self.__dict__.get(name, ((),))[-1] for name in ("_svdvals", "_cross_svdvals", "_svd"))
+        return (*self.x.notes, *self.y.notes, *(note for notes in taken for note in notes))

@@ -14,9 +14,10 @@ from svcca.core.arrays import ArrayLike, to_numpy, to_rows
 from svcca.core.cca import announced
 from svcca.core.linalg import largest_loading_positive, svd
 from svcca.core.measures import Side, WeightingSide, cross_singular, entropy_dimension, participation_ratio
-from svcca.core.moments import FLOAT64, Moments, Precision
+from svcca.core.moments import Moments
 from svcca.core.registry import Similarity, evaluate, evaluate_all, get_measure
 from svcca.core.routes import coherence_of
+from svcca.core.scatter import FLOAT64, Precision
 from svcca.core.significance import PermutationTest, permutation_null
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import unknown_option

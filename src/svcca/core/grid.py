@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
-from itertools import pairwise
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import accumulator_dtype, source_eps
+from svcca.core.arrays import source_eps
 from svcca.core.coherence import Coherence
-from svcca.core.moments import Moments, column_mean, cross_product
+from svcca.core.moments import Moments
+from svcca.core.scatter import CHUNK_VALUES, ScatterSums, cross_product, slices
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, RankError, message
 
@@ -34,8 +34,8 @@ class CoherenceGrid:
 
     def pair(self, row: int, column: int) -> Coherence:
         """Give one pair's coherence: a view, no copy."""
-        row_slices = _slices([layer.rank for layer in self.rows])
-        column_slices = _slices([layer.rank for layer in self.columns])
+        row_slices = slices([layer.rank for layer in self.rows])
+        column_slices = slices([layer.rank for layer in self.columns])
         return Coherence(self.rows[row], self.columns[column], self.matrix[row_slices[row], column_slices[column]])
 
 
@@ -52,8 +52,8 @@ class GridAccumulator:
         memory_budget: Bytes that the rows or the moments may take; None is no limit.
     """
 
-    CHUNK_VALUES = 2**22
-    """Values folded at a time: 32 MiB in float64, enough rows to keep a matrix product busy."""
+    CHUNK_VALUES = CHUNK_VALUES
+    """Values folded at a time."""
 
     def __init__(
         self, *, self_comparison: bool = False, keep_rows: bool = False, memory_budget: int | None = None
@@ -63,7 +63,7 @@ class GridAccumulator:
         self._keep_rows = keep_rows
         self._memory_budget = math.inf if memory_budget is None else memory_budget
         self._pieces: list[list[Tensor]] = []
-        self._sums: _ScatterSums | None = None
+        self._sums: ScatterSums | None = None
         self._n_rows = 0
         self._eps: list[float] = []
         self._widths: list[int] = []
@@ -115,7 +115,9 @@ class GridAccumulator:
 
     def _fold(self) -> None:
         """Turn the rows kept so far into moments."""
-        self._sums = _ScatterSums(self._pieces[0], self._n_rows, self._self_comparison, self.CHUNK_VALUES)
+        self._sums = ScatterSums(
+            self._pieces[0], self._n_rows, self_comparison=self._self_comparison, chunk_values=self.CHUNK_VALUES
+        )
         for layers in self._pieces:
             self._sums.update(layers)
         self._pieces.clear()
@@ -134,7 +136,11 @@ class GridAccumulator:
         if self._sums is None:
             builders = [partial(self._decompose_rows, index, name, step) for index, name in enumerate(names)]
         else:
-            moments, cross = self._sums.finish(self._eps)
+            means, scatters, cross = self._sums.finish()
+            moments = [
+                Moments(self.n_samples, mean, scatter, eps)
+                for mean, scatter, eps in zip(means, scatters, self._eps, strict=True)
+            ]
             builders = [partial(Subspace.from_moments, m, name) for m, name in zip(moments, names, strict=True)]
         layers = []
         for build, allowed in zip(builders, constant_allowed, strict=True):
@@ -146,7 +152,7 @@ class GridAccumulator:
                 layers.append(self._constant(len(layers)))
         left, right = self._sides(layers)
         if self._sums is None:
-            return CoherenceGrid(left, right, cross_product(_joined(left), _joined(right)))
+            return CoherenceGrid(left, right, _products(left, right))
         return CoherenceGrid(left, right, _whitened(cross, left, right))
 
     def _decompose_rows(self, index: int, name: str, step: SVDStep) -> Subspace:
@@ -167,90 +173,21 @@ class GridAccumulator:
         return left, left if self._self_comparison else tuple(layers[self._n_rows :])
 
 
-class _ScatterSums:
-    """Running mean and scatter of all layers side by side, folded in place a fixed number of rows at a time."""
-
-    def __init__(self, layers: Sequence[Tensor], n_rows: int, self_comparison: bool, chunk_values: int) -> None:
-        widths = [layer.shape[1] for layer in layers]
-        total = sum(widths)
-        device = layers[0].device
-        dtype = reduce(torch.promote_types, [accumulator_dtype(layer.dtype) for layer in layers])
-        self.n_samples = 0
-        self._slices = _slices(widths)
-        self._left = slice(0, sum(widths[:n_rows]))
-        self._right = self._left if self_comparison else slice(self._left.stop, total)
-        self._chunk_rows = min(max(chunk_values // total, 256), 4096)
-        self._filled = 0
-        # One row more than a chunk: the shift between the old mean and the chunk's rides along in the same product.
-        self._buffer = torch.empty(self._chunk_rows + 1, total, dtype=dtype, device=device)
-        # Rows are taken relative to the first: what is constant is exactly zero, a large mean costs the sums no digit.
-        self._origin = torch.cat([layer[0].to(dtype) for layer in layers])
-        self._mean = torch.zeros(total, dtype=dtype, device=device)
-        self._cross = torch.zeros(self._left.stop, self._right.stop - self._right.start, dtype=dtype, device=device)
-        if self_comparison:
-            self._scatters = [self._cross[block, block] for block in self._slices]
-        else:
-            self._scatters = [torch.zeros(width, width, dtype=dtype, device=device) for width in widths]
-        self._self_comparison = self_comparison
-
-    def update(self, layers: Sequence[Tensor]) -> None:
-        """Copy a batch into the buffer, folding whenever it is full."""
-        n_batch, start = layers[0].shape[0], 0
-        while start < n_batch:
-            step = min(n_batch - start, self._chunk_rows - self._filled)
-            for block, layer in zip(self._slices, layers, strict=True):
-                target = self._buffer[self._filled : self._filled + step, block]
-                torch.sub(layer[start : start + step], self._origin[block], out=target)
-            self._filled += step
-            start += step
-            if self._filled == self._chunk_rows:
-                self._fold()
-
-    def _fold(self) -> None:
-        """Merge the buffered rows (Chan, Golub & LeVeque 1983): centre them, add the shift of the mean as a row."""
-        n_new = self._filled
-        rows = self._buffer[:n_new]
-        mean = column_mean(rows)
-        rows -= mean
-        shift = mean - self._mean
-        total = self.n_samples + n_new
-        self._buffer[n_new] = shift * (self.n_samples * n_new / total) ** 0.5
-        self._mean += shift * (n_new / total)
-        self.n_samples, self._filled = total, 0
-        rows = self._buffer[: n_new + 1]
-        self._cross.addmm_(rows[:, self._left].mH, rows[:, self._right])
-        if not self._self_comparison:
-            for block, scatter in zip(self._slices, self._scatters, strict=True):
-                scatter.addmm_(rows[:, block].mH, rows[:, block])
-
-    def finish(self, eps: Sequence[float]) -> tuple[list[Moments], Tensor]:
-        """Moments of each layer, and the cross-scatter of all row layers with all column layers."""
-        if self._filled:
-            self._fold()
-        moments = [
-            Moments(self.n_samples, self._origin[block] + self._mean[block], scatter, e)
-            for block, scatter, e in zip(self._slices, self._scatters, eps, strict=True)
-        ]
-        return moments, self._cross
-
-
-def _slices(sizes: Sequence[int]) -> list[slice]:
-    edges = [0]
-    for size in sizes:
-        edges.append(edges[-1] + size)
-    return [slice(start, stop) for start, stop in pairwise(edges)]
-
-
-def _joined(layers: Sequence[Subspace]) -> Tensor:
-    """Orthonormal bases side by side, (n_samples, sum of ranks)."""
-    return torch.cat([layer.basis for layer in layers if layer.basis is not None], dim=1)
+def _products(left: Sequence[Subspace], right: Sequence[Subspace]) -> Tensor:
+    """Coherence matrices of all pairs from their bases: one product a row layer, with all columns side by side."""
+    bases = [layer.basis for layer in left if layer.basis is not None]
+    joined = torch.cat([layer.basis for layer in right if layer.basis is not None], dim=1)
+    return torch.cat([cross_product(basis, joined) for basis in bases])
 
 
 def _whitened(cross: Tensor, left: Sequence[Subspace], right: Sequence[Subspace]) -> Tensor:
     """Coherence matrices of all pairs from their cross-scatter: W_x^H S_xy W_y, one product a layer and side."""
-    row_blocks = _slices([layer.n_features for layer in left])
-    column_blocks = _slices([layer.n_features for layer in right])
-    half = torch.cat([layer.whitener.mH @ cross[block] for layer, block in zip(left, row_blocks, strict=True)])
+    row_blocks = slices([layer.n_features for layer in left])
+    column_blocks = slices([layer.n_features for layer in right])
+    half = torch.cat(
+        [cross_product(layer.whitener, cross[block]) for layer, block in zip(left, row_blocks, strict=True)]
+    )
     return torch.cat(
-        [half[:, block] @ layer.whitener for layer, block in zip(right, column_blocks, strict=True)], dim=1
+        [cross_product(half[:, block].mH, layer.whitener) for layer, block in zip(right, column_blocks, strict=True)],
+        dim=1,
     )

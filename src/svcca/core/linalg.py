@@ -64,6 +64,19 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
     return u, s, vh, ()
 
 
+def svdvals(matrix: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Singular values, retried with the singular vectors; and notes on what it took.
+
+    Raises:
+        SolverError: If no route converges.
+    """
+    try:
+        return torch.linalg.svdvals(matrix), ()
+    except LinAlgError:
+        _, s, _, notes = svd(matrix)
+        return s, ("the singular values alone did not converge; they were taken with their vectors", *notes)
+
+
 def largest_loading_positive(vectors: Tensor) -> Tensor:
     """Phase (sign, for real input) of each column that makes its entry of largest magnitude positive, shape (k,)."""
     pivot = vectors.abs().argmax(dim=0, keepdim=True)

@@ -44,25 +44,25 @@ def thresholded_mean(coherence: Coherence, fraction: float = 0.98) -> float:
 def svcca_weighted(coherence: Coherence, side: Side = "x") -> float:
     """Canonical correlations weighted by the singular values of one side; in [0, 1].
 
-    (1 / sum s_i) sum_i s_i |diag(rho) Xt^H u_i|, u_i the left singular vectors of x and Xt its canonical variates.
+    (1 / sum s_i) sum_i s_i |diag(rho) Xt^H u_i|, u_i the left singular vectors of x and Xt its canonical variates. With
+    K = A diag(rho) B^H and Xt = U_x A that length is the norm of row i of K: no SVD is needed.
 
     References:
         Raghu et al. (2017), first version, section 2.
     """
-    a, rho, bh = coherence.factors
     if side == "x":
-        return _singular_value_weighted(coherence.x, a, rho)
+        return _singular_value_weighted(coherence.x, coherence.matrix)
     if side == "y":
-        return _singular_value_weighted(coherence.y, bh.mH, rho)
+        return _singular_value_weighted(coherence.y, coherence.matrix.mH)
     if side == "mean":
         return (svcca_weighted(coherence, "x") + svcca_weighted(coherence, "y")) / 2
     raise unknown_option("weighted SVCCA", "side", side, ["x", "y", "mean"])
 
 
-def _singular_value_weighted(layer: Subspace, rotation: Tensor, rho: Tensor) -> float:
-    lengths = torch.linalg.vector_norm(rotation * rho, dim=1)
+def _singular_value_weighted(layer: Subspace, matrix: Tensor) -> float:
+    lengths = torch.linalg.vector_norm(matrix, dim=1)
     s = layer.singular_values
-    return float((s * lengths).sum() / s.sum())
+    return min(1.0, float((s * lengths).sum() / s.sum()))
 
 
 def projection_weighted(coherence: Coherence, side: WeightingSide = "narrower", *, squared: bool = False) -> float:
@@ -74,31 +74,20 @@ def projection_weighted(coherence: Coherence, side: WeightingSide = "narrower", 
     References:
         Morcos, Raghu & Bengio (2018), equation 2.
     """
-    a, rho, bh = coherence.factors
     if side == "narrower":
         side = "x" if coherence.x.n_features <= coherence.y.n_features else "y"
     if side == "x":
-        weights = projection_weights(coherence.x, a, squared=squared)
+        loadings = coherence.x_loadings
     elif side == "y":
-        weights = projection_weights(coherence.y, bh.mH, squared=squared)
+        loadings = coherence.y_loadings
     elif side == "mean":
         sides = [projection_weighted(coherence, one, squared=squared) for one in ("x", "y")]
         return sum(sides) / 2
     else:
         raise unknown_option("PWCCA", "side", side, ["narrower", "x", "y", "mean"])
+    weights = (loadings.square() if squared else loadings).sum(dim=0)
+    _, rho, _ = coherence.factors
     return float((weights * rho).sum() / weights.sum())
-
-
-def projection_weights(layer: Subspace, rotation: Tensor, *, squared: bool = False) -> Tensor:
-    """Sum over units of |<canonical variate, unit>|, from V diag(s) R: no sample is looked at again.
-
-    Args:
-        layer: The weighting layer, rank k.
-        rotation: From its singular to its canonical variates, (k, r).
-        squared: Sum squares instead.
-    """
-    products = ((layer.directions * layer.singular_values) @ rotation).abs()
-    return (products.square() if squared else products).sum(dim=0)
 
 
 def cross_singular(coherence: Coherence) -> Tensor:
@@ -168,7 +157,7 @@ def procrustes(coherence: Coherence) -> float:
     References:
         Ding, Denain & Steinhardt (2021), section 2.
     """
-    nuclear = float(torch.linalg.svdvals(cross_singular(coherence)).sum())
+    nuclear = float(coherence.cross_singular_values.sum())
     return min(1.0, nuclear / math.sqrt(coherence.x.total_variance * coherence.y.total_variance))
 
 

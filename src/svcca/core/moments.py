@@ -6,24 +6,14 @@ Nearly every linear measure of similarity is a function of these alone. Sums are
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import (
-    ArrayLike,
-    accumulator_dtype,
-    check_same_samples,
-    source_eps,
-    to_rows,
-)
+from svcca.core.arrays import ArrayLike, check_same_samples, source_eps, to_rows
 from svcca.core.linalg import FLOAT64_EPS
-from svcca.errors import InputError, message, unknown_option
-
-Precision = Literal["float64", "float32"]
-"""Of the products over samples, the bulk of the work."""
-FLOAT64: Precision = "float64"
+from svcca.core.scatter import FLOAT64, Precision, ScatterSums, working_dtype
+from svcca.errors import InputError, message
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +53,13 @@ class Moments:
             precision: "float64" (default), or "float32" for the centred products: twice as fast, singular values below
                 sqrt(p * 1.2e-7) of the largest are lost, correlations are good to about 1e-4 for condition 10.
 
-        Cost: 2 n p^2 operations, a copy of `x` in that precision.
+        Cost: n p^2 operations; memory: the scatter and 16 MiB, no copy of `x`.
         """
         rows = to_rows(x, "Moments x", least=1)
-        mean, centred = centre(rows, precision)
-        return cls._of(rows, mean, centred)
-
-    @classmethod
-    def _of(cls, rows: Tensor, mean: Tensor, centred: Tensor) -> Moments:
-        scatter = (centred.mH @ centred).to(mean.dtype)
-        return cls(rows.shape[0], mean, scatter, source_eps(rows.dtype), source_eps(centred.dtype))
+        sums = ScatterSums([rows], 1, self_comparison=True, precision=precision)
+        sums.update([rows])
+        (mean,), (scatter,), _ = sums.finish()
+        return cls(sums.n_samples, mean, scatter, source_eps(rows.dtype), product_eps(rows, precision))
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets of samples together (Chan, Golub & LeVeque 1983), exact up to rounding."""
@@ -133,14 +120,15 @@ class JointMoments:
         """
         rows_x, rows_y = (to_rows(rows, f"JointMoments {side}", least=1) for side, rows in (("x", x), ("y", y)))
         check_same_samples(rows_x, rows_y, "JointMoments")
-        mean_x, centred_x = centre(rows_x, precision)
-        mean_y, centred_y = centre(rows_y, precision)
-        cross = cross_product(centred_x, centred_y)
-        return cls(
-            Moments._of(rows_x, mean_x, centred_x),
-            Moments._of(rows_y, mean_y, centred_y),
-            cross.to(accumulator_dtype(cross.dtype)),
+        rows = [rows_x, rows_y.to(rows_x.device)]
+        sums = ScatterSums(rows, 1, self_comparison=False, precision=precision)
+        sums.update(rows)
+        means, scatters, cross = sums.finish()
+        moments_x, moments_y = (
+            Moments(sums.n_samples, mean, scatter, source_eps(layer.dtype), product_eps(layer, precision))
+            for mean, scatter, layer in zip(means, scatters, rows, strict=True)
         )
+        return cls(moments_x, moments_y, cross)
 
     def update(self, x: ArrayLike, y: ArrayLike) -> JointMoments:
         """Joint moments with one more batch of rows."""
@@ -160,44 +148,9 @@ class JointMoments:
         )
 
 
-def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor]:
-    """Mean of each feature, as float64, and the centred rows, in the precision asked for; the input is left as it is.
-
-    The mean is summed in that precision too, about the first row: to 1e-7 of the spread in float32.
-
-    Raises:
-        UnknownOptionError: If the precision is neither "float64" nor "float32".
-    """
-    check_precision(precision)
-    # The first row off first: what is constant becomes exactly zero, and a large mean costs the sums no digit.
-    wide = accumulator_dtype(rows.dtype)
-    origin = rows[0].to(wide)
-    if precision == "float64":
-        shifted = rows - origin
-    elif rows.dtype == wide:
-        shifted = (rows - origin).to(torch.complex64 if rows.is_complex() else torch.float32)
-    else:
-        shifted = rows.to(torch.complex64 if rows.is_complex() else torch.float32, copy=True)
-        shifted.sub_(origin.to(shifted.dtype))
-    mean = column_mean(shifted)
-    return origin + mean, shifted.sub_(mean)
-
-
-def check_precision(precision: str) -> None:
-    """Raise UnknownOptionError unless the precision is "float64" or "float32"."""
-    if precision not in ("float64", "float32"):
-        raise unknown_option("precision", "precision", precision, ["float64", "float32"])
-
-
-def column_mean(rows: Tensor) -> Tensor:
-    """Mean of each column, as a product with ones: a strided reduction over rows takes ten times as long."""
-    return rows.new_ones(rows.shape[0]) @ rows / rows.shape[0]
-
-
-def cross_product(x: Tensor, y: Tensor) -> Tensor:
-    """X^H Y on the device of x; a real side is promoted where the other is complex."""
-    dtype = torch.promote_types(x.dtype, y.dtype)
-    return x.to(dtype).mH @ y.to(x.device, dtype)
+def product_eps(rows: Tensor, precision: Precision) -> float:
+    """Machine epsilon of products over these rows."""
+    return source_eps(working_dtype(rows.dtype, precision))
 
 
 def _check_width(expected: int, got: int, side: str) -> None:

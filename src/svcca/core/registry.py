@@ -62,6 +62,7 @@ class Measure:
         from_correlations: Whether it is a mean of canonical correlations, some of them forced to 1 for small n.
         symmetric: Whether swapping the layers leaves it unchanged.
         needs_rows: Whether it needs the rows of both layers in memory, and not their moments alone.
+        needs_vectors: Whether it needs the singular vectors of K, and not its singular values alone.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Measure:
     from_correlations: bool = False
     symmetric: bool = True
     needs_rows: bool = False
+    needs_vectors: bool = False
 
 
 def _chance_cca_mean(coherence: Coherence) -> float:
@@ -122,7 +124,9 @@ def _pwcca(name: str, units: str, side: measures.WeightingSide, *, squared: bool
     evaluate = partial(measures.projection_weighted, side=side, squared=squared)
     definition = _PWCCA.format(units) + (", in squares" if squared else "") + " (Morcos et al. 2018)"
     symmetric = side == "mean"
-    return Measure(name, definition, evaluate, _chance_cca_mean, from_correlations=True, symmetric=symmetric)
+    return Measure(
+        name, definition, evaluate, _chance_cca_mean, from_correlations=True, symmetric=symmetric, needs_vectors=True
+    )
 
 
 def _weighted(name: str, side_name: str, side: measures.Side) -> Measure:
@@ -245,22 +249,21 @@ def evaluate_all(
 ) -> list[Similarity]:
     """Evaluate several measures on one pair of layers; they share its decompositions."""
     cut = coherence.keep(step) if any(measure.svd_step for measure in chosen) else coherence
-    results = []
-    for measure in chosen:
+    results = {}
+    # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
+    for measure in sorted(chosen, key=lambda measure: not measure.needs_vectors):
         part = cut if measure.svd_step else coherence
         level = measure.chance(part)
-        results.append(
-            Similarity(
-                measure.name,
-                measure.evaluate(part),
-                level,
-                part.x.rank,
-                part.y.rank,
-                part.n_samples,
-                tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
-            )
+        results[measure.name] = Similarity(
+            measure.name,
+            measure.evaluate(part),
+            level,
+            part.x.rank,
+            part.y.rank,
+            part.n_samples,
+            tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
         )
-    return results
+    return [results[measure.name] for measure in chosen]
 
 
 def doubts(coherence: Coherence, level: float, where: str, *, from_correlations: bool) -> list[str]:

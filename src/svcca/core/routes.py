@@ -6,7 +6,8 @@ from typing import Literal
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
 from svcca.core.coherence import Coherence
-from svcca.core.moments import FLOAT64, JointMoments, Precision, check_precision
+from svcca.core.moments import JointMoments
+from svcca.core.scatter import FLOAT64, Precision, check_precision
 from svcca.core.subspace import ILL_CONDITIONED, WHOLE, SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import unknown_option

@@ -14,7 +14,7 @@ from torch import Tensor
 from svcca.core.arrays import ArrayLike, check_finite, to_numpy, to_tensor
 from svcca.core.coherence import Coherence
 from svcca.core.linalg import FLOAT64_EPS
-from svcca.core.moments import cross_product
+from svcca.core.scatter import cross_product
 from svcca.errors import InputError, NonFiniteError, SampleError, message
 from svcca.progress import track
 

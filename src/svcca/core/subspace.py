@@ -19,7 +19,8 @@ from svcca.core.linalg import (
     rank_rtol,
     svd,
 )
-from svcca.core.moments import FLOAT64, Moments, Precision, centre
+from svcca.core.moments import Moments
+from svcca.core.scatter import FLOAT64, Precision, centre, gram
 from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
 
 CutBy = Literal["variance", "singular_values"]
@@ -159,10 +160,10 @@ class Subspace:
         mean, centred = centre(rows, precision)
         n_samples, n_features = rows.shape
         wide = n_features > n_samples
-        gram = (centred @ centred.mH if wide else centred.mH @ centred).to(mean.dtype)
-        variances = centred.abs().square().sum(dim=0).double() if wide else torch.diagonal(gram).real
-        moments = Moments(n_samples, mean, gram, source_eps(rows.dtype), source_eps(centred.dtype))
-        spectrum = _Spectrum.of(gram, variances, moments, where)
+        products = gram(centred.mH if wide else centred)
+        variances = centred.abs().square().sum(dim=0).double() if wide else torch.diagonal(products).real
+        moments = Moments(n_samples, mean, products, source_eps(rows.dtype), source_eps(centred.dtype))
+        spectrum = _Spectrum.of(products, variances, moments, where)
         whole = cls(n_samples, mean, spectrum.values.sqrt(), spectrum.vectors, spectrum.total, notes=spectrum.notes)
         kept = whole.keep(step)
         s, vectors = kept.singular_values, kept.directions

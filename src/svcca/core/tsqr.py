@@ -25,7 +25,8 @@ from svcca.core.arrays import (
 )
 from svcca.core.coherence import Coherence
 from svcca.core.linalg import FLOAT64_EPS, largest_loading_positive, rank_rtol, svd
-from svcca.core.moments import Moments, cross_product
+from svcca.core.moments import Moments
+from svcca.core.scatter import cross_product
 from svcca.core.subspace import Subspace, varying_units
 from svcca.errors import InputError, NonFiniteError, message
 

@@ -242,6 +242,4 @@ def _leading(result: CCAResult, n_components: int | None) -> CCAResult:
     return replace(
         result,
         correlations=result.correlations[:n_components],
-        x_directions=result.x_directions[:, :n_components],
-        y_directions=result.y_directions[:, :n_components],
     )
