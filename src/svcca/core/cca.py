@@ -76,7 +76,7 @@ class CCAResult(Similarity):
         """Canonical correlations and directions from the coherence of two layers, after the SVD step."""
         cut = coherence.keep(step)
         rho = cut.correlations
-        level = cca_mean(cut.x.rank, cut.y.rank, cut.n_samples)
+        level = cca_mean(cut.x.rank, cut.y.rank, cut.n_samples, complex_valued=cut.matrix.is_complex())
         return cls(
             measure="cca" if step == WHOLE else "svcca",
             similarity=float(rho.mean()),

@@ -1,18 +1,128 @@
-"""Two subspaces and the products of their orthonormal bases: all that any linear measure of a pair needs."""
+"""What any linear measure of a pair of layers needs: two subspaces and the products of their orthonormal bases."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, check_same_samples, to_rows
+from svcca.core.arrays import ArrayLike, check_same_samples, to_numpy, to_rows
 from svcca.core.linalg import svd, svdvals
 from svcca.core.moments import JointMoments
 from svcca.core.scatter import FLOAT64, Precision, cross_product
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, message
+
+Side = Literal["x", "y"]
+
+
+class LayerSpectrum(Protocol):
+    """One layer of a pair, decomposed."""
+
+    @property
+    def rank(self) -> int:
+        """Number of kept directions."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """Width of the layer."""
+        ...
+
+    @property
+    def singular_values(self) -> Tensor:
+        """Of the kept directions, (rank,)."""
+        ...
+
+    @property
+    def total_variance(self) -> float:
+        """Sum of all squared singular values, kept or not."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Directions of two layers that can correlate: all of them, or those of one spatial frequency.
+
+    Attributes:
+        x_values: Singular values of x.
+        y_values: Singular values of y.
+        degrees: Degrees of freedom: samples, less one where they are centred.
+        complex_valued: Whether a sample is a complex number.
+        multiplicity: How many such blocks there are.
+    """
+
+    x_values: npt.NDArray[np.float64]
+    y_values: npt.NDArray[np.float64]
+    degrees: int
+    complex_valued: bool = False
+    multiplicity: int = 1
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """Directions of x and of y."""
+        return len(self.x_values), len(self.y_values)
+
+
+class Coupling(Protocol):
+    """A pair of layers as the measures see it; dense (`Coherence`) or a block for each spatial frequency."""
+
+    @property
+    def x(self) -> LayerSpectrum:
+        """The first layer."""
+        ...
+
+    @property
+    def y(self) -> LayerSpectrum:
+        """The second layer."""
+        ...
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples both were seen over."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Which directions can correlate with which; the chance level follows from it."""
+        ...
+
+    @property
+    def correlations(self) -> Tensor:
+        """Canonical correlations, largest first, in [0, 1]."""
+        ...
+
+    @property
+    def cross_norm(self) -> float:
+        """Frobenius norm of the cross-scatter X^H Y between the kept directions."""
+        ...
+
+    @property
+    def cross_singular_values(self) -> Tensor:
+        """Singular values of that cross-scatter."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the result should know of how it was computed."""
+        ...
+
+    def lengths(self, side: Side) -> Tensor:
+        """Length of each left singular vector of a side (as its `singular_values`) projected on the other layer."""
+        ...
+
+    def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
+        """Sum over units of |<unit, canonical variate>| of a side, or of its squares; and the correlations."""
+        ...
+
+    def keep(self, step: SVDStep) -> Coupling:
+        """Apply the SVD step to both layers."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +147,12 @@ class Coherence:
     def n_samples(self) -> int:
         """Number of samples both layers were seen over."""
         return self.x.n_samples
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """One block: every direction can correlate with every other."""
+        x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
+        return (Block(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
 
     @classmethod
     def from_subspaces(cls, x: Subspace, y: Subspace) -> Coherence:
@@ -111,6 +227,16 @@ class Coherence:
         _, _, bh = self.factors
         return ((self.y.directions * self.y.singular_values).to(bh.dtype) @ bh.mH).abs()
 
+    def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
+        """Sum over units of |<unit, canonical variate>|, or of its squares, (r,); and the correlations."""
+        loadings = self.x_loadings if side == "x" else self.y_loadings
+        return (loadings.square() if squared else loadings).sum(dim=0), self.factors[1]
+
+    def lengths(self, side: Side) -> Tensor:
+        """Length of each kept left singular vector of a side projected on the other layer: row or column norms of K."""
+        lengths: Tensor = torch.linalg.vector_norm(self.matrix, dim=1 if side == "x" else 0)
+        return lengths
+
     @cached_property
     def correlations(self) -> Tensor:
         """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
@@ -122,9 +248,19 @@ class Coherence:
     def _svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
         return svdvals(self.matrix)
 
+    @property
+    def cross_scatter(self) -> Tensor:
+        """diag(s_x) K diag(s_y), (x.rank, y.rank): the cross-scatter X^H Y between the kept singular directions."""
+        return self.x.singular_values[:, None] * self.matrix * self.y.singular_values
+
+    @property
+    def cross_norm(self) -> float:
+        """Frobenius norm of the cross-scatter between the kept directions."""
+        return float(torch.linalg.vector_norm(self.cross_scatter))
+
     @cached_property
     def _cross_svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
-        return svdvals(self.x.singular_values[:, None] * self.matrix * self.y.singular_values)
+        return svdvals(self.cross_scatter)
 
     @property
     def cross_singular_values(self) -> Tensor:

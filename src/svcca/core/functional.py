@@ -13,7 +13,7 @@ import numpy.typing as npt
 from svcca.core.arrays import ArrayLike, to_numpy, to_rows
 from svcca.core.cca import announced
 from svcca.core.linalg import largest_loading_positive, svd
-from svcca.core.measures import Side, WeightingSide, cross_singular, entropy_dimension, participation_ratio
+from svcca.core.measures import Side, WeightingSide, entropy_dimension, participation_ratio
 from svcca.core.moments import Moments
 from svcca.core.registry import Similarity, evaluate, evaluate_all, get_measure
 from svcca.core.routes import coherence_of
@@ -247,7 +247,7 @@ def pls(x: ArrayLike, y: ArrayLike) -> PLSResult:
     (2,)
     """
     coherence = coherence_of(x, y)
-    a, s, bh, _ = svd(cross_singular(coherence))
+    a, s, bh, _ = svd(coherence.cross_scatter)
     x_directions = coherence.x.directions.to(a.dtype) @ a
     signs = largest_loading_positive(x_directions)
     return PLSResult(

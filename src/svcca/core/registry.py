@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from svcca.core import chance, measures
-from svcca.core.arrays import to_numpy
-from svcca.core.coherence import Coherence
-from svcca.core.measures import participation_ratio
+from svcca.core.coherence import Block, Coupling
 from svcca.core.subspace import SVDStep
 from svcca.errors import unknown_option
 
@@ -56,7 +57,7 @@ class Measure:
     Attributes:
         name: Name by which it is asked for.
         definition: One sentence for a reader of a report.
-        evaluate: Its value from a coherence (already cut, where `svd_step` holds).
+        evaluate: Its value from a coupling (already cut, where `svd_step` holds).
         chance: Its expected value for unrelated layers.
         svd_step: Whether both layers are first cut to the directions that hold the retained variance.
         from_correlations: Whether it is a mean of canonical correlations, some of them forced to 1 for small n.
@@ -67,8 +68,8 @@ class Measure:
 
     name: str
     definition: str
-    evaluate: Callable[[Coherence], float]
-    chance: Callable[[Coherence], float]
+    evaluate: Callable[[Coupling], float]
+    chance: Callable[[Coupling], float]
     svd_step: bool = False
     from_correlations: bool = False
     symmetric: bool = True
@@ -76,42 +77,79 @@ class Measure:
     needs_vectors: bool = False
 
 
-def _chance_cca_mean(coherence: Coherence) -> float:
-    return chance.cca_mean(coherence.x.rank, coherence.y.rank, coherence.n_samples)
+def _mean_over_correlations(coupling: Coupling, level: Callable[[Block], float]) -> float:
+    """Mean of the blocks' levels, each counted with the number of its correlations."""
+    counts = [block.multiplicity * min(block.ranks) for block in coupling.blocks]
+    levels = [level(block) if count else 0.0 for block, count in zip(coupling.blocks, counts, strict=True)]
+    return sum(count * one for count, one in zip(counts, levels, strict=True)) / sum(counts)
 
 
-def _chance_cca_top(coherence: Coherence) -> float:
-    return chance.cca_top(TOP_K, coherence.x.rank, coherence.y.rank, coherence.n_samples)
+def _chance_cca_mean(coupling: Coupling) -> float:
+    return _mean_over_correlations(
+        coupling,
+        lambda block: chance.cca_mean(*block.ranks, block.degrees + 1, complex_valued=block.complex_valued),
+    )
 
 
-def _chance_cca_thresholded(coherence: Coherence) -> float:
-    return chance.cca_thresholded(coherence.x.rank, coherence.y.rank, coherence.n_samples)
+def _chance_cca_top(coupling: Coupling) -> float:
+    return chance.cca_top(TOP_K, coupling.x.rank, coupling.y.rank, coupling.n_samples)
 
 
-def _chance_r2_cca(coherence: Coherence) -> float:
-    return chance.r2_cca(coherence.x.rank, coherence.y.rank, coherence.n_samples)
+def _chance_cca_thresholded(coupling: Coupling) -> float:
+    return chance.cca_thresholded(coupling.x.rank, coupling.y.rank, coupling.n_samples)
 
 
-def _chance_weighted(coherence: Coherence, side: measures.Side) -> float:
+def _chance_r2_cca(coupling: Coupling) -> float:
+    return _mean_over_correlations(coupling, lambda block: chance.r2_cca(*block.ranks, block.degrees + 1))
+
+
+def _chance_weighted(coupling: Coupling, side: measures.Side) -> float:
     """|diag(rho) Xt^H u_i| is |U_y^H u_i|: the correlation of one unit, u_i, with the other layer."""
-    ranks = {"x": [coherence.y.rank], "y": [coherence.x.rank], "mean": [coherence.x.rank, coherence.y.rank]}[side]
-    return sum(chance.cca_mean(1, rank, coherence.n_samples) for rank in ranks) / len(ranks)
+    if side == "mean":
+        return (_chance_weighted(coupling, "x") + _chance_weighted(coupling, "y")) / 2
+    layer = coupling.x if side == "x" else coupling.y
+    total = 0.0
+    for block in coupling.blocks:
+        own, rank = (block.x_values, block.ranks[1]) if side == "x" else (block.y_values, block.ranks[0])
+        if len(own) and rank:
+            level = chance.cca_mean(1, rank, block.degrees + 1, complex_valued=block.complex_valued)
+            total += block.multiplicity * float(own.sum()) * level
+    return total / float(layer.singular_values.sum())
 
 
-def _chance_linear_cka(coherence: Coherence) -> float:
-    return chance.linear_cka(participation_ratio(coherence.x), participation_ratio(coherence.y), coherence.n_samples)
+def _chance_linear_cka(coupling: Coupling) -> float:
+    """Share of |S_xy|^2 that chance gives, a block at a time."""
+    total = 0.0
+    for block in coupling.blocks:
+        if min(block.ranks):
+            x_variances, y_variances = block.x_values**2, block.y_values**2
+            x_norm, y_norm = (float((variances**2).sum()) ** 0.5 for variances in (x_variances, y_variances))
+            participation = ((x_variances.sum() / x_norm) ** 2, (y_variances.sum() / y_norm) ** 2)
+            total += block.multiplicity * chance.linear_cka(*participation, block.degrees + 1) * x_norm * y_norm
+    norms = [float(torch.linalg.vector_norm(layer.singular_values**2)) for layer in (coupling.x, coupling.y)]
+    return total / (norms[0] * norms[1])
 
 
-def _chance_procrustes(coherence: Coherence) -> float:
-    x, y = to_numpy(coherence.x.singular_values), to_numpy(coherence.y.singular_values)
-    return chance.procrustes(x, y, coherence.n_samples)
+def _chance_procrustes(coupling: Coupling) -> float:
+    total = 0.0
+    for block in coupling.blocks:
+        if min(block.ranks):
+            scale = math.sqrt(float((block.x_values**2).sum() * (block.y_values**2).sum()))
+            total += block.multiplicity * scale * chance.procrustes(block.x_values, block.y_values, block.degrees + 1)
+    return total / math.sqrt(coupling.x.total_variance * coupling.y.total_variance)
 
 
-def _chance_linear_regression(coherence: Coherence) -> float:
-    return chance.linear_regression_r2(coherence.x.rank, coherence.n_samples)
+def _chance_linear_regression(coupling: Coupling) -> float:
+    explained = sum(
+        block.multiplicity
+        * float((block.y_values**2).sum())
+        * chance.linear_regression_r2(block.ranks[0], block.degrees + 1)
+        for block in coupling.blocks
+    )
+    return explained / coupling.y.total_variance
 
 
-def _no_chance(coherence: Coherence) -> float:
+def _no_chance(coupling: Coupling) -> float:
     return 0.0
 
 
@@ -238,21 +276,21 @@ def get_measure(name: str) -> Measure:
     return MEASURES[name]
 
 
-def evaluate(measure: Measure, coherence: Coherence, step: SVDStep, where: str = "x and y") -> Similarity:
+def evaluate(measure: Measure, coupling: Coupling, step: SVDStep, where: str = "x and y") -> Similarity:
     """Evaluate one measure on one pair of layers, SVD step, chance level and warnings included."""
-    (result,) = evaluate_all([measure], coherence, step, where)
+    (result,) = evaluate_all([measure], coupling, step, where)
     return result
 
 
 def evaluate_all(
-    chosen: Sequence[Measure], coherence: Coherence, step: SVDStep, where: str = "x and y"
+    chosen: Sequence[Measure], coupling: Coupling, step: SVDStep, where: str = "x and y"
 ) -> list[Similarity]:
     """Evaluate several measures on one pair of layers; they share its decompositions."""
-    cut = coherence.keep(step) if any(measure.svd_step for measure in chosen) else coherence
+    cut = coupling.keep(step) if any(measure.svd_step for measure in chosen) else coupling
     results = {}
     # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
     for measure in sorted(chosen, key=lambda measure: not measure.needs_vectors):
-        part = cut if measure.svd_step else coherence
+        part = cut if measure.svd_step else coupling
         level = measure.chance(part)
         results[measure.name] = Similarity(
             measure.name,
@@ -266,22 +304,27 @@ def evaluate_all(
     return [results[measure.name] for measure in chosen]
 
 
-def doubts(coherence: Coherence, level: float, where: str, *, from_correlations: bool) -> list[str]:
+def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: bool) -> list[str]:
     """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
-    x_rank, y_rank, n = coherence.x.rank, coherence.y.rank, coherence.n_samples
-    forced = chance.forced_ones(x_rank, y_rank, n) if from_correlations else 0
+    blocks, n = coupling.blocks, coupling.n_samples
+    forced, total = 0, 0
+    for block in blocks:
+        forced += block.multiplicity * chance.forced_ones(*block.ranks, block.degrees + 1)
+        total += block.multiplicity * min(block.ranks)
+    x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
+    place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    notes = [f"{where}: {note}" for note in coherence.notes]
-    if forced:
+    notes = [f"{where}: {note}" for note in coupling.notes]
+    if forced and from_correlations:
         return [
             *notes,
-            f"{where}: {forced} of {min(x_rank, y_rank)} canonical correlations are 1 whatever the layers hold, "
-            f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart. {advice}",
+            f"{where}: {forced} of {total} canonical correlations are 1 whatever the layers hold, "
+            f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart{place}. {advice}",
         ]
     if level > chance.CHANCE_WARNING:
         return [
             *notes,
             f"{where}: unrelated layers would already give {level:.2f} with {n} samples and {x_rank} and {y_rank} "
-            f"directions. {advice}",
+            f"directions{place and f', the most{place}'}. {advice}",
         ]
     return notes
