@@ -13,6 +13,7 @@ from torch import Tensor
 
 from svcca.errors import InputError, message, unknown_option
 
+Side = Literal["x", "y"]
 Resize = Literal["crop", "interpolate"]
 RESIZE = ("crop", "interpolate")
 
@@ -113,7 +114,7 @@ class Matching:
     y_mirrored: Tensor
     members: Tensor
     mirrored: Tensor
-    stacked: Literal["x", "y"]
+    stacked: Side
     weights: Tensor
     exact: bool
     sizes: tuple[int, ...]
@@ -193,7 +194,7 @@ def _zero_frequency(x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]) -> Match
     return Matching(zero, zero, zero.bool(), members, mirrored, "x", torch.ones_like(zero), True, ())
 
 
-def _aliased(larger: tuple[int, ...], smaller: tuple[int, ...], stacked: Literal["x", "y"]) -> Matching:
+def _aliased(larger: tuple[int, ...], smaller: tuple[int, ...], stacked: Side) -> Matching:
     large, small = FrequencyGrid.of(larger), FrequencyGrid.of(smaller)
     index = torch.arange(large.n_frequencies)
     other, other_mirrored = small.locate(large.coordinates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from svcca.errors import SolverError, message
 LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # public, but not re-exported for checkers
 FLOAT32_EPS = torch.finfo(torch.float32).eps
 FLOAT64_EPS = torch.finfo(torch.float64).eps
+PART_BYTES = 2**21
+"""Of a batch of matrices that are factorised together."""
 
 
 def rank_rtol(size: int, source_eps: float, product_eps: float = FLOAT64_EPS) -> float:
@@ -75,6 +78,67 @@ def svdvals(matrix: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     except LinAlgError:
         _, s, _, notes = svd(matrix)
         return s, ("the singular values alone did not converge; they were taken with their vectors", *notes)
+
+
+def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Eigenvalues, clipped at zero, and eigenvectors of many Hermitian matrices (b, p, p), largest first; and notes.
+
+    The vectors are written over the matrices.
+
+    Raises:
+        SolverError: If one of them converges by no route.
+    """
+    values = torch.empty(scatters.shape[:2], dtype=scatters.real.dtype, device=scatters.device)
+    notes: list[str] = []
+    for part in _parts(scatters):
+        try:
+            ascending, vectors = torch.linalg.eigh(scatters[part])
+            values[part], scatters[part] = ascending.flip(1).clamp_min(0.0), vectors.flip(2)
+        except LinAlgError:
+            for index in range(part.start, part.stop):
+                values[index], vectors, more = eigh_descending(scatters[index].clone())
+                scatters[index] = vectors
+                notes += more
+    return values, scatters, tuple(dict.fromkeys(notes))
+
+
+def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Singular values (b, r) of many matrices (b, p, q), on as many threads as torch may use; and notes.
+
+    Raises:
+        SolverError: If one of them converges by no route.
+    """
+
+    def values_of(part: slice) -> tuple[Tensor, tuple[str, ...]]:
+        try:
+            return torch.linalg.svdvals(matrices[part]), ()
+        except LinAlgError:
+            each = [svdvals(matrix) for matrix in matrices[part]]
+            return torch.stack([values for values, _ in each]), tuple(note for _, notes in each for note in notes)
+
+    # LAPACK takes small matrices one after the other on one core; parts of the batch side by side use all of them.
+    n_threads = torch.get_num_threads() if matrices.device.type == "cpu" else 1
+    with ThreadPoolExecutor(n_threads) as pool:
+        parts = list(pool.map(values_of, _parts(matrices)))
+    return torch.cat([values for values, _ in parts]), tuple(
+        dict.fromkeys(note for _, notes in parts for note in notes)
+    )
+
+
+def batched_svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
+    """Thin SVDs `(u, s, vh)` of many matrices (b, p, q), with the fallback of `svd`; and notes."""
+    try:
+        return (*torch.linalg.svd(matrices, full_matrices=False), ())
+    except LinAlgError:
+        each = [svd(matrix) for matrix in matrices]
+        u, s, vh = (torch.stack(factors) for factors in list(zip(*each, strict=True))[:3])
+        return u, s, vh, tuple(dict.fromkeys(note for *_, notes in each for note in notes))
+
+
+def _parts(matrices: Tensor) -> list[slice]:
+    """Slices of a batch, small enough that a copy of one is little memory."""
+    size = max(1, PART_BYTES // max(1, matrices[0].numel() * matrices.element_size()))
+    return [slice(start, min(start + size, len(matrices))) for start in range(0, len(matrices), size)]
 
 
 def largest_loading_positive(vectors: Tensor) -> Tensor:
