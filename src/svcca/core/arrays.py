@@ -99,6 +99,32 @@ def to_rows(x: ArrayLike, where: str, *, least: int = 2) -> Tensor:
     return rows
 
 
+def to_maps(x: ArrayLike, where: str, channels_last: bool = False) -> Tensor:
+    """Check an array as maps (n_samples, n_channels, *sizes), or vectors (n_samples, n_features): real, finite.
+
+    Args:
+        x: The array.
+        where: What it is, for the error message.
+        channels_last: Whether maps come as (n_samples, *sizes, n_channels).
+
+    Raises:
+        InputError: If it is no such array.
+        NonFiniteError: If it holds NaN or infinity.
+        SampleError: If it has fewer than two samples.
+    """
+    maps = to_tensor(x, where)
+    shape = tuple(maps.shape)
+    if maps.ndim < 2:
+        raise InputError(message(where, "maps (n_samples, n_channels, *sizes)", f"shape {shape}"))
+    if maps.is_complex():
+        raise InputError(message(where, "real maps", f"dtype {str(maps.dtype).removeprefix('torch.')}"))
+    check_samples(shape[0], where)
+    if 0 in shape:
+        raise InputError(message(where, "at least one channel and position", f"shape {shape}"))
+    check_finite(maps, where)
+    return maps.movedim(-1, 1) if channels_last and maps.ndim > 2 else maps
+
+
 def check_samples(n_samples: int, where: str, least: int = 2) -> None:
     """Raise SampleError for fewer samples than a definition needs."""
     if n_samples < least:

@@ -16,6 +16,7 @@ from torch import Tensor
 from svcca.core.arrays import check_samples, to_numpy
 from svcca.core.coherence import Block
 from svcca.core.frequencies import FrequencyGrid, Matching, Side
+from svcca.core.gap import share_off
 from svcca.core.linalg import FLOAT64_EPS, batched_eigh, batched_svd, batched_svdvals
 from svcca.core.moments import Moments
 from svcca.core.spectra import SpectralMoments
@@ -38,6 +39,8 @@ class FourierSubspace:
         vectors: Their directions V_k in the channels, (n_frequencies, n_channels, at least the largest rank).
         total_variance: Sum of *all* squared singular values over all frequencies, kept or not.
         notes: What happened on the way that a reader of a result should know.
+        translation_gap: Share of the covariance's energy between different frequencies, in [0, 1]: 0 for equivariant
+            layers over inputs closed under shifts.
         uncut_nuclear_norm: Sum of the singular values before any cut; None while nothing was cut.
     """
 
@@ -47,6 +50,7 @@ class FourierSubspace:
     values: Tensor
     vectors: Tensor
     total_variance: float
+    translation_gap: float
     notes: tuple[str, ...] = ()
     uncut_nuclear_norm: float | None = None
 
@@ -126,13 +130,14 @@ class FourierSubspace:
         maps = max((n_channels * source_eps) ** 2 * largest, floor / grid.n_positions / total)
         kept = values > squares.clamp_min(maps)
         s = torch.where(kept, (values * total).sqrt(), 0.0)
-        return cls(moments.n_samples, moments.mean, grid, s, vectors, total, notes)
+        gap = share_off(moments.on_diagonal, moments.off_diagonal)
+        return cls(moments.n_samples, moments.mean, grid, s, vectors, total, gap, notes)
 
     @classmethod
     def constant(cls, moments: SpectralMoments) -> FourierSubspace:
         """Rank 0: no direction, no variance."""
         values = torch.zeros(moments.scatter.shape[:2], dtype=torch.float64, device=moments.scatter.device)
-        return cls(moments.n_samples, moments.mean, moments.grid, values, moments.scatter, 0.0)
+        return cls(moments.n_samples, moments.mean, moments.grid, values, moments.scatter, 0.0, 0.0)
 
     def keep(self, step: SVDStep) -> FourierSubspace:
         """Cut to the leading directions over all frequencies together; k and -k, being equal, stay together.
@@ -232,14 +237,14 @@ class FourierCoherence:
         return layer.values[index][:, :, :width].flatten(1)
 
     @cached_property
-    def _counts(self) -> Tensor:
+    def counts(self) -> Tensor:
         """Correlations in each block, the smaller of the two ranks."""
         ranks = [(self._block_values(side) > 0).sum(dim=1) for side in ("x", "y")]
         return torch.minimum(*ranks)
 
     def _pooled(self, values: Tensor) -> Tensor:
         """One number a correlation, (n_blocks, r), as often as its block stands for frequencies."""
-        counted = torch.arange(values.shape[1], device=values.device) < self._counts[:, None]
+        counted = torch.arange(values.shape[1], device=values.device) < self.counts[:, None]
         weights = self.matching.weights.to(values.device)[:, None].expand_as(counted)
         return values[counted].repeat_interleave(weights[counted])
 
@@ -273,7 +278,7 @@ class FourierCoherence:
         Raises:
             RankError: If no kept direction of one layer can correlate with one of the other.
         """
-        if not int(self._counts.sum()):
+        if not int(self.counts.sum()):
             cause = "A vector can only correlate with the mean of a map, and the SVD step kept nothing of that"
             remedy = "Retain more variance, or observe the layers by 'pool'"
             expected = "kept directions at a frequency that both layers have"

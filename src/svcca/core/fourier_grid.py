@@ -11,6 +11,7 @@ from torch import Tensor
 from svcca.core.arrays import source_eps
 from svcca.core.fourier import FourierCoherence, FourierSubspace
 from svcca.core.frequencies import Matching, Resize
+from svcca.core.resample import largest, resized
 from svcca.core.spectra import SpectralSums
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, RankError, message
@@ -68,6 +69,9 @@ class FourierAccumulator:
             InputError: For maps whose frequencies do not match, and for more moments than the memory budget.
         """
         layers = [*rows, *columns]
+        if self._resize == "interpolate":
+            maps = [tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2]
+            layers = [resized(layer, largest(maps)) if layer.ndim > 2 else layer for layer in layers]
         if self._sums is None:
             self._n_rows = len(rows)
             self._eps = [source_eps(layer.dtype) for layer in layers]

@@ -64,6 +64,7 @@ class Measure:
         symmetric: Whether swapping the layers leaves it unchanged.
         needs_rows: Whether it needs the rows of both layers in memory, and not their moments alone.
         needs_vectors: Whether it needs the singular vectors of K, and not its singular values alone.
+        by_frequency: Whether it is defined for maps observed by "fourier".
     """
 
     name: str
@@ -75,6 +76,7 @@ class Measure:
     symmetric: bool = True
     needs_rows: bool = False
     needs_vectors: bool = False
+    by_frequency: bool = True
 
 
 def _mean_over_correlations(coupling: Coupling, level: Callable[[Block], float]) -> float:
@@ -226,6 +228,7 @@ MEASURES = {
             partial(measures.top_mean, k=TOP_K),
             _chance_cca_top,
             from_correlations=True,
+            by_frequency=False,
         ),
         Measure(
             "cca_thresholded",
@@ -233,6 +236,7 @@ MEASURES = {
             measures.thresholded_mean,
             _chance_cca_thresholded,
             from_correlations=True,
+            by_frequency=False,
         ),
         Measure(
             "linear_cka",
@@ -246,6 +250,7 @@ MEASURES = {
             measures.linear_cka_debiased,
             _no_chance,
             needs_rows=True,
+            by_frequency=False,
         ),
         Measure(
             "procrustes",
@@ -274,6 +279,18 @@ def get_measure(name: str) -> Measure:
     if name not in MEASURES:
         raise unknown_option("measure", "measure", name, MEASURES)
     return MEASURES[name]
+
+
+def by_frequency(name: str) -> Measure:
+    """Look up a measure of maps observed by frequency.
+
+    Raises:
+        UnknownOptionError: If there is none of that name, or it is not defined there.
+    """
+    if get_measure(name).by_frequency:
+        return MEASURES[name]
+    defined = [measure.name for measure in MEASURES.values() if measure.by_frequency]
+    raise unknown_option("observe='fourier'", "measure", name, defined)
 
 
 def evaluate(measure: Measure, coupling: Coupling, step: SVDStep, where: str = "x and y") -> Similarity:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.frequencies import FrequencyGrid, Matching, Resize, Side, match_frequencies
+from svcca.core.gap import N_PAIRS, GapSums
 from svcca.core.scatter import slices
 
 SPECTRUM_BYTES = 24 * 2**20
@@ -29,12 +30,16 @@ class SpectralMoments:
         scatter: X_k^H X_k at each kept frequency k, (n_frequencies, n_channels, n_channels), complex128. The DFT is
             orthonormal, so that the traces, counted with the grid's weights, add up to those of the flattened map.
         grid: The frequencies.
+        on_diagonal: Energy of the covariance within frequencies.
+        off_diagonal: That between frequencies, estimated, on the same scale.
     """
 
     n_samples: int
     mean: Tensor
     scatter: Tensor
     grid: FrequencyGrid
+    on_diagonal: float
+    off_diagonal: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +69,22 @@ class SpectralSums:
         n_left: How many of them are row layers.
         self_comparison: Whether the columns are the rows.
         resize: As in `match_frequencies`.
+        n_pairs: Pairs of frequencies to sample for what lies off the diagonal blocks.
+        seed: Of that sample.
 
     Raises:
         InputError: For maps whose frequencies do not match.
     """
 
     def __init__(
-        self, layers: Sequence[Tensor], n_left: int, *, self_comparison: bool, resize: Resize | None = None
+        self,
+        layers: Sequence[Tensor],
+        n_left: int,
+        *,
+        self_comparison: bool,
+        resize: Resize | None = None,
+        n_pairs: int = N_PAIRS,
+        seed: int = 0,
     ) -> None:
         self.n_samples = 0
         self._device = layers[0].device
@@ -78,6 +92,8 @@ class SpectralSums:
         self._origins = [_origin(layer) for layer in layers]
         self._groups = self._grouped(layers, n_left)
         self._scatters: dict[int, Tensor] = {}
+        self._gaps: dict[int, GapSums] = {}
+        self._n_pairs, self._seed = n_pairs, seed
         self._matchings: dict[tuple[int, int], Matching] = {}
         self._cross: dict[tuple[int, int], Tensor] = {}
         for (i, g), (j, h) in product(enumerate(self._groups), repeat=2):
@@ -137,9 +153,10 @@ class SpectralSums:
     def _fold(self, layers: Sequence[Tensor]) -> None:
         spectra = [self._spectra(group, layers) for group in self._groups]
         self.n_samples += layers[0].shape[0]
-        for i, (group, spectrum) in enumerate(zip(self._groups, spectra, strict=True)):
-            for slab in _slabs(spectrum):
-                values = spectrum[slab].to(torch.complex128)
+        for i, (group, joint) in enumerate(zip(self._groups, spectra, strict=True)):
+            self._add_gaps(group, joint)
+            for slab in _slabs(joint):
+                values = joint[slab].to(torch.complex128)
                 group.sums[slab] += values.sum(dim=1)
                 self._add_own(i, group, slab, values)
         for (i, j), matching in self._matchings.items():
@@ -155,6 +172,15 @@ class SpectralSums:
         for index, block in zip(group.layers, group.channels, strict=True):
             spectrum(layers[index], self._origins[index], group.grid, out[:, :, block])
         return out
+
+    def _add_gaps(self, group: _Group, joint: Tensor) -> None:
+        """Products of frequencies that do not match, a few of them."""
+        if group.grid.n_positions == 1:
+            return
+        for layer, block in zip(group.layers, group.channels, strict=True):
+            if layer not in self._gaps:
+                self._gaps[layer] = GapSums(joint[:, :, block], group.grid, self._n_pairs, self._seed)
+            self._gaps[layer].update(joint[:, :, block])
 
     def _add_own(self, i: int, group: _Group, slab: slice, values: Tensor) -> None:
         """Products among layers of one size: every layer with itself, and rows with columns."""
@@ -188,7 +214,9 @@ class SpectralSums:
         scatter = torch.conj_physical(scatter) if self._self_comparison else scatter.conj_physical_()
         scatter[0] -= torch.outer(sums[0].conj(), sums[0]) / self.n_samples
         mean = self._origins[layer].double() + sums[0].real / (self.n_samples * math.sqrt(group.grid.n_positions))
-        return SpectralMoments(self.n_samples, mean, scatter, group.grid)
+        gap = self._gaps.get(layer)
+        on_diagonal, off_diagonal = gap.energies(scatter, sums) if gap else (1.0, 0.0)
+        return SpectralMoments(self.n_samples, mean, scatter, group.grid, on_diagonal, off_diagonal)
 
     def cross(self, left: int, right: int) -> tuple[Matching, Tensor]:
         """X^H Y of a row and a column layer at every pair of matching frequencies, and which these are."""
