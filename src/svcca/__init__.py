@@ -10,11 +10,12 @@
 from importlib import metadata as _metadata
 
 from svcca.capture.activations import activations
-from svcca.capture.observations import Flatten, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.pairs import compare
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.cca import CCAResult, cca, svcca
 from svcca.core.coherence import Coherence
+from svcca.core.fourier_cca import Filters, FourierCCAResult, fourier_cca
 from svcca.core.functional import (
     PCAResult,
     PLSResult,
@@ -34,6 +35,7 @@ from svcca.core.functional import (
 from svcca.core.moments import JointMoments, Moments
 from svcca.core.registry import MEASURES, Similarity
 from svcca.core.subspace import Subspace, SVDStep
+from svcca.core.translation import TranslationGap, translation_gap
 from svcca.errors import SvccaError, SvccaWarning
 from svcca.store import load_activations, save_activations
 
@@ -43,7 +45,11 @@ __all__ = [
     "MEASURES",
     "CCAResult",
     "Coherence",
+    "Filters",
     "Flatten",
+    "Fourier",
+    "FourierCCAResult",
+    "Interpolate",
     "JointMoments",
     "LastToken",
     "LayerSummary",
@@ -60,9 +66,11 @@ __all__ = [
     "SvccaError",
     "SvccaWarning",
     "Tokens",
+    "TranslationGap",
     "activations",
     "cca",
     "compare",
+    "fourier_cca",
     "linear_cka",
     "linear_regression_r2",
     "load_activations",
@@ -78,4 +86,5 @@ __all__ = [
     "similarities",
     "svcca",
     "svcca_weighted",
+    "translation_gap",
 ]

@@ -92,7 +92,11 @@ def compare(
         typer.Option(help="svcca (default), pwcca, linear_cka, ...; a wrong name lists them all. Repeatable."),
     ] = None,
     observe: Annotated[
-        str, typer.Option(help="auto, flatten, pixels, pool, tokens, last_token or mean_token.")
+        str,
+        typer.Option(
+            help="auto, flatten, pixels, pool, interpolate, fourier (convolutional layers), tokens, last_token or "
+            "mean_token."
+        ),
     ] = "auto",
     retained_variance: Annotated[float, typer.Option(help="Share of variance the SVD step of svcca keeps.")] = 0.99,
     output: Annotated[

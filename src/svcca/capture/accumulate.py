@@ -14,15 +14,19 @@ from torch import Tensor
 from svcca.capture.observations import Observe
 from svcca.capture.observed import ObservedNetwork, observed_rows
 from svcca.capture.sources import Source
+from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.grid import GridAccumulator
 from svcca.errors import SvccaWarning
+
+Accumulator = GridAccumulator | FourierAccumulator
+"""What folds batches of all layers."""
 
 
 @dataclass(frozen=True)
 class Pass:
     """What one pass over the data left behind."""
 
-    accumulator: GridAccumulator
+    accumulator: Accumulator
     networks: tuple[ObservedNetwork, ...]
     warnings: tuple[str, ...]
 
@@ -32,7 +36,7 @@ def run_pass(
     b: Source | None,
     data: Iterable[Any] | None,
     observe: Observe,
-    accumulator: GridAccumulator,
+    accumulator: Accumulator,
     progress: bool | None,
 ) -> Pass:
     """Run every batch once through both networks and fold their rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,48 @@ def batch_size(batch: object, where: str) -> int:
     if first.shape[0] == 0:
         raise SampleError(message(where, "at least one sample in a batch", "none"))
     return first.shape[0]
+
+
+class ShiftedBatches:
+    """Every batch under every cyclic shift of its images by 0 to phases - 1 positions along each axis.
+
+    Args:
+        batches: Batches whose inputs hold images (n_samples, channels, *sizes), as the first tensor of three or more
+            axes.
+        phases: Shifts along an axis.
+    """
+
+    def __init__(self, batches: Iterable[Any], phases: int) -> None:
+        self._batches = batches
+        self._phases = phases
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give each batch phases to the number of spatial axes times.
+
+        Raises:
+            InputError: For a batch without images.
+        """
+        for number, batch in enumerate(self._batches):
+            images = next((tensor for tensor in _tensors(batch) if tensor.ndim > 2), None)
+            if images is None:
+                expected = "images (n_samples, channels, *sizes) to shift for phases"
+                remedy = "Pass Fourier(phases=1)"
+                raise InputError(message(f"batch {number}", expected, "none", "", remedy))
+            axes = tuple(range(2, images.ndim))
+            for shift in product(range(self._phases), repeat=len(axes)):
+                yield _replaced(batch, images, images.roll(shift, axes))
+
+
+def _replaced(batch: Any, old: Tensor, new: Tensor) -> Any:
+    """Give the batch with one tensor in place of another."""
+    if batch is old:
+        return new
+    if isinstance(batch, Mapping):
+        return {key: _replaced(value, old, new) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        parts = [_replaced(value, old, new) for value in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
 
 
 def _tensors(batch: object) -> Iterator[Tensor]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from svcca.capture.layers import matches
+from svcca.core.frequencies import RESIZE, Resize
+from svcca.core.resample import largest, resized
 from svcca.errors import InputError, message, unknown_option
 
 
@@ -112,6 +114,94 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Interpolate:
+    """As `Pixels`, for maps of other sizes: all are resized to the largest among them first, bilinear. Approximate.
+
+    Attributes:
+        sizes: What maps are resized to; None: the largest size along each axis over all layers observed so.
+        n_positions: How many positions to take; None takes all.
+        seed: Seed of that choice.
+    """
+
+    sizes: tuple[int, ...] | None = None
+    n_positions: int | None = None
+    seed: int = 0
+    per_sample: ClassVar[bool] = False
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, channels, *any sizes) -> (n * n_positions, channels)."""
+        _check_rank(output, where, "interpolate", 3, "(n_samples, channels, *positions)")
+        if self.sizes is not None and len(self.sizes) != output.ndim - 2:
+            got = f"shape {tuple(output.shape)}"
+            expected = f"maps with {len(self.sizes)} spatial axes, as in the other layers"
+            raise InputError(message(where, expected, got, "", "Observe it by another rule, e.g. 'pool'"))
+        return self._pixels.rows(resized(_wide(output), self.sizes or output.shape[2:]), mask, where)
+
+    @property
+    def _pixels(self) -> Pixels:
+        return Pixels(self.n_positions, self.seed)
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule, with both sizes."""
+        sizes = self.sizes or tuple(shape[2:])
+        taken = self._pixels.describe((*shape[:2], *sizes)).removeprefix("pixels")
+        return f"interpolate {size_in_words(shape[2:])} to {size_in_words(sizes)}{taken}"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Height and width after resizing."""
+        return tuple(self.sizes or shape[2:])
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """Maps by spatial frequency: exact CCA of the flattened maps of equivariant layers over shifted inputs.
+
+    For all layers of a comparison or none. Vectors compare with the zero frequency of maps, their mean.
+
+    Attributes:
+        phases: Feeds every cyclic shift of the inputs by 0 to phases - 1 positions along each axis: give the total
+            stride of the layer of the smallest map. Inputs are (n_samples, channels, *sizes). 1 feeds them as they are.
+        resize: For maps whose sizes do not divide each other, an approximation by name: "crop" or "interpolate".
+        channels_last: Whether layers put out (n_samples, *sizes, channels).
+
+    References:
+        Raghu et al. (2017), section 3.
+    """
+
+    phases: int = 1
+    resize: Resize | None = None
+    channels_last: bool = False
+    per_sample: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if not isinstance(self.phases, int) or isinstance(self.phases, bool) or self.phases < 1:
+            raise InputError(message("Fourier", "phases as a positive integer", repr(self.phases)))
+        if self.resize is not None and self.resize not in RESIZE:
+            raise unknown_option("Fourier", "resize", self.resize, RESIZE)
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """Maps (n, channels, *positions), or vectors, as they are."""
+        _check_rank(output, where, "fourier", 2, "(n_samples, channels, *positions)")
+        if output.is_complex():
+            got = f"dtype {str(output.dtype).removeprefix('torch.')}"
+            raise InputError(message(where, "real maps for 'fourier'", got))
+        return output.movedim(-1, 1) if self.channels_last and output.ndim > 2 else output
+
+    def describe(self, shape: Sequence[int]) -> str:
+        """Name the rule, with the size of the map."""
+        if len(shape) == 2:
+            return "fourier (vector: zero frequency)"
+        sizes = shape[1:-1] if self.channels_last else shape[2:]
+        phases = f", {self.phases} phases an axis" if self.phases > 1 else ""
+        return f"fourier ({shape[-1 if self.channels_last else 1]} channels, {size_in_words(sizes)}{phases})"
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """None: a sample is one map."""
+        return ()
+
+
+@dataclass(frozen=True)
 class Tokens:
     """Every real token of every sample is a row; padding is left out by the attention mask."""
 
@@ -191,6 +281,8 @@ RULES: dict[str, Observation] = {
     "tokens": Tokens(),
     "last_token": LastToken(),
     "mean_token": MeanToken(),
+    "interpolate": Interpolate(),
+    "fourier": Fourier(),
 }
 """Every rule that `observe` takes by name, beside "auto"."""
 
@@ -198,9 +290,7 @@ Observe = str | Observation | Mapping[str, str | Observation]
 """A rule by name, a rule, or a mapping from layer name or pattern to either."""
 
 
-def choose_rules(
-    observe: Observe, shapes: Mapping[str, Sequence[int]], *, all_per_sample: bool
-) -> dict[str, Observation]:
+def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Observation]]:
     """Settle each layer's rule from the shape of its first output.
 
     `auto` goes by rank: (n, features) as it is; (n, tokens, features) by `tokens`, or by `mean_token` where another
@@ -208,20 +298,59 @@ def choose_rules(
 
     Args:
         observe: What the user asked for.
-        shapes: Shape of each layer's first output, samples first.
-        all_per_sample: Whether a layer they are to be compared with gives one row a sample.
+        networks: For each network, the shape of each layer's first output, samples first.
 
     Raises:
         UnknownOptionError: For a rule that does not exist.
+        InputError: For `fourier` on some layers only.
     """
-    return {name: _asked_for(observe, name) or _auto(shape, all_per_sample) for name, shape in shapes.items()}
+    per_sample = any(_needs_one_row_a_sample(observe, shapes) for shapes in networks)
+    rules = [
+        {name: _asked_for(observe, name) or _auto(shape, per_sample) for name, shape in shapes.items()}
+        for shapes in networks
+    ]
+    every = [rule for network in rules for rule in network.values()]
+    if len({rule if isinstance(rule, Fourier) else None for rule in every}) > 1:
+        remedy = "Pass observe='fourier' or one Fourier(...) for all; vectors take part as they are"
+        raise InputError(message("observe", "'fourier' for every layer or for none", "several rules", "", remedy))
+    largest_maps = _largest_maps(rules, networks)
+    return [{name: _sized(rule, largest_maps) for name, rule in network_rules.items()} for network_rules in rules]
 
 
-def needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
+def fourier_rule(observe: Observe) -> Fourier | None:
+    """Give the Fourier rule, where it is the one asked for."""
+    rule = RULES.get(observe) if isinstance(observe, str) else observe
+    return rule if isinstance(rule, Fourier) else None
+
+
+def _largest_maps(
+    rules: Sequence[Mapping[str, Observation]], networks: Sequence[Mapping[str, Sequence[int]]]
+) -> tuple[int, ...]:
+    """Size that `interpolate` resizes to: the largest along each axis."""
+    shapes = [
+        shapes[name][2:]
+        for network_rules, shapes in zip(rules, networks, strict=True)
+        for name, rule in network_rules.items()
+        if isinstance(rule, Interpolate) and len(shapes[name]) > 2
+    ]
+    same_rank = [sizes for sizes in shapes if len(sizes) == len(shapes[0])]
+    return largest(same_rank) if same_rank else ()
+
+
+def _sized(rule: Observation, sizes: tuple[int, ...]) -> Observation:
+    return replace(rule, sizes=sizes) if isinstance(rule, Interpolate) and rule.sizes is None else rule
+
+
+def _needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
     """Whether some layer, by its rule or by its shape, gives one row a sample."""
     return any(
         rule.per_sample if (rule := _asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
     )
+
+
+def size_in_words(sizes: Sequence[int]) -> str:
+    """Write the sizes of a map, as 32 x 32."""
+    return " x ".join(str(size) for size in sizes)
 
 
 def _auto(shape: Sequence[int], all_per_sample: bool) -> Observation:

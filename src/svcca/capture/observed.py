@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import math
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from torch import Tensor
@@ -13,9 +14,10 @@ from torch import Tensor
 from svcca.capture.batches import attention_mask, batch_size
 from svcca.capture.hooks import preserved_rng
 from svcca.capture.layers import matches, unmatched
-from svcca.capture.observations import Observation, Observe, choose_rules, needs_one_row_a_sample
+from svcca.capture.observations import Fourier, Observation, Observe, choose_rules, fourier_rule, size_in_words
 from svcca.capture.sources import ArraySource, Source
 from svcca.core.arrays import check_finite
+from svcca.core.frequencies import match_frequencies
 from svcca.errors import InputError, SampleError, message
 from svcca.progress import track
 
@@ -25,12 +27,17 @@ ARRAY_BATCH = 4096
 
 @dataclass(frozen=True)
 class ObservedLayer:
-    """A layer as it was observed: its label, the width of its rows, the rule, described, and its positions."""
+    """A layer as it was observed: its label, the shape of its rows, the rule, described, and its positions."""
 
     name: str
-    n_features: int
+    shape: tuple[int, ...]
     observation: str
     positions: tuple[int, ...]
+
+    @property
+    def n_features(self) -> int:
+        """Width of a row: of the flattened map, where rows are maps."""
+        return math.prod(self.shape)
 
 
 class ObservedNetwork:
@@ -62,19 +69,17 @@ class ObservedNetwork:
         self.dropped = odd
         return fitting
 
-    def settle(self, outputs: Mapping[str, Tensor], observe: Observe, *, all_per_sample: bool) -> None:
+    def settle(self, rules: Mapping[str, Observation], shapes: Mapping[str, Sequence[int]]) -> None:
         """Fix each layer's rule for the rest of the pass."""
-        shapes = {name: tuple(output.shape) for name, output in outputs.items()}
-        self._rules = choose_rules(observe, shapes, all_per_sample=all_per_sample)
-        self.source.settle(list(outputs), self._observe)
-        self._shapes = shapes
+        self._rules, self._shapes = rules, shapes
+        self.source.settle(list(rules), self._observe)
 
     def observed(self, outputs: Mapping[str, Tensor], batch: object, where: str) -> list[Tensor]:
         """Rows of the first batch's outputs."""
         self._expect(batch, where)
         rows = {name: self._observe(name, output) for name, output in outputs.items()}
         self.layers = tuple(
-            ObservedLayer(name, block.shape[1], rule.describe(shape), tuple(rule.positions(shape)))
+            ObservedLayer(name, tuple(block.shape[1:]), rule.describe(shape), tuple(rule.positions(shape)))
             for name, block in rows.items()
             for rule, shape in [(self._rules[name], self._shapes[name])]
         )
@@ -98,15 +103,13 @@ class ObservedNetwork:
         for layer in self.layers:
             block = rows[layer.name]
             place = f"{self.source.title} {layer.name!r}, {where}"
-            if block.shape[1] != layer.n_features:
+            if block.shape[1:] != layer.shape:
                 cause, remedy = (
                     "The layer's output changes its size between batches",
                     "Observe it by 'pool' or 'tokens'",
                 )
-                got = str(block.shape[1])
-                raise InputError(
-                    message(place, f"{layer.n_features} features, as in the first batch", got, cause, remedy)
-                )
+                got, expected = (size_in_words(shape) for shape in (block.shape[1:], layer.shape))
+                raise InputError(message(place, f"{expected} features, as in the first batch", got, cause, remedy))
             check_finite(block, place)
         return [rows[layer.name] for layer in self.layers]
 
@@ -181,15 +184,13 @@ def _first_rows(
 ) -> list[list[Tensor]]:
     """Run the first batch, settle every rule on both networks together, and give its rows."""
     outputs = [network.first(batch, samples, where) for network in networks]
-    all_per_sample = any(
-        needs_one_row_a_sample(observe, {name: tuple(o.shape) for name, o in network_outputs.items()})
-        for network_outputs in outputs
-    )
     _check_observe(observe, [name for network_outputs in outputs for name in network_outputs])
+    shapes = [{name: tuple(output.shape) for name, output in each.items()} for each in outputs]
     blocks = []
-    for network, network_outputs in zip(networks, outputs, strict=True):
-        network.settle(network_outputs, observe, all_per_sample=all_per_sample)
-        blocks.append(network.observed(network_outputs, batch, where))
+    for network, rules, own, each in zip(networks, choose_rules(observe, shapes), shapes, outputs, strict=True):
+        network.settle(rules, own)
+        blocks.append(network.observed(each, batch, where))
+    _check_frequencies(networks, fourier_rule(observe))
     return blocks
 
 
@@ -231,6 +232,20 @@ def _check_positions(networks: list[ObservedNetwork]) -> None:
             got = f"{first.positions} in {first_title} {first.name!r} and {layer.positions} in {title} {layer.name!r}"
             remedy = "Compare layers of one size, or choose observe='pool'"
             raise SampleError(message("compare", "the same positions in every layer", got, "", remedy))
+
+
+def _check_frequencies(networks: list[ObservedNetwork], rule: Fourier | None) -> None:
+    """Raise InputError, with the names, for two layers whose maps have no frequencies in common."""
+    if rule is None:
+        return
+    if all(len(layer.shape) == 1 for network in networks for layer in network.layers):
+        got, remedy = "vectors only", "Use observe='flatten'"
+        raise InputError(message("observe='fourier'", "a layer of maps (n_samples, channels, *sizes)", got, "", remedy))
+    if rule.resize == "interpolate":
+        return
+    for x, y in product(networks[0].layers, networks[-1].layers):
+        where = f"{networks[0].source.title} {x.name!r} and {networks[-1].source.title} {y.name!r}"
+        match_frequencies(x.shape[1:], y.shape[1:], rule.resize, where)
 
 
 def _check_enough(n_rows: int, n_samples: int, networks: list[ObservedNetwork]) -> None:

@@ -11,14 +11,18 @@ from svcca.capture.accumulate import Pass
 from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.chance import cca_mean
+from svcca.core.fourier import FourierSubspace
+from svcca.core.fourier_grid import FourierGrid
 from svcca.core.grid import CoherenceGrid
 from svcca.core.registry import MEASURES, Measure, Similarity, evaluate_all
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
+from svcca.core.translation import gap_warnings
 from svcca.errors import RankError, message
 from svcca.progress import track
 
 Layers = Mapping[int, ObservedLayer]
 """Layers that vary between samples, by their place among those observed."""
+Subspaces = Sequence[Subspace] | Sequence[FourierSubspace]
 
 
 def similarity_matrices(
@@ -39,7 +43,11 @@ def similarity_matrices(
     )
     a, b = networks[0], networks[-1]
     rows, columns = _varying(a, grid.rows), _varying(b, grid.columns)
-    notes = [*passed.warnings, *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)])]
+    notes = [
+        *passed.warnings,
+        *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)]),
+        *dict.fromkeys([*_gaps(a, rows, grid.rows), *_gaps(b, columns, grid.columns)]),
+    ]
     pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
     matrices = [
         SimilarityMatrix(
@@ -59,7 +67,7 @@ def similarity_matrices(
     return replace(matrices[0], others=tuple(matrices[1:]))
 
 
-def _varying(network: ObservedNetwork, subspaces: Sequence[Subspace]) -> Layers:
+def _varying(network: ObservedNetwork, subspaces: Subspaces) -> Layers:
     layers = {i: layer for i, layer in enumerate(network.layers) if subspaces[i].rank}
     if not layers:
         title = network.source.title
@@ -74,8 +82,23 @@ def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[str]:
     return [f"{title}: left out, since they are constant over all samples: {', '.join(constant)}."] if constant else []
 
 
+def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[str]:
+    """A warning about the layer that is furthest from what the Fourier way assumes, if it is too far."""
+    gaps = {
+        layer.name: subspace.translation_gap
+        for index, layer in layers.items()
+        if isinstance(subspace := subspaces[index], FourierSubspace)
+    }
+    if not gaps:
+        return []
+    worst = max(gaps, key=lambda name: gaps[name])
+    far = sum(bool(gap_warnings("", gap)) for gap in gaps.values())
+    more = f" So do {far - 1} other layers." if far > 1 else ""
+    return [text + more for text in gap_warnings(f"{network.source.title} {worst!r}", gaps[worst])]
+
+
 def _evaluate_pairs(
-    grid: CoherenceGrid,
+    grid: CoherenceGrid | FourierGrid,
     rows: Layers,
     columns: Layers,
     measures: Sequence[Measure],
@@ -95,15 +118,17 @@ def _evaluate_pairs(
     return [[pairs[i, j] for j in columns] for i in rows]
 
 
-def _summaries(
-    layers: Layers, subspaces: Sequence[Subspace], measure: Measure, step: SVDStep
-) -> tuple[LayerSummary, ...]:
+def _summaries(layers: Layers, subspaces: Subspaces, measure: Measure, step: SVDStep) -> tuple[LayerSummary, ...]:
     """Each layer with the number of its directions that a measure used."""
     cut = step if measure.svd_step else WHOLE
-    return tuple(
-        LayerSummary(layer.name, layer.n_features, subspaces[index].keep(cut).rank, layer.observation)
-        for index, layer in layers.items()
-    )
+    summaries = []
+    for index, layer in layers.items():
+        kept = subspaces[index].keep(cut)
+        frequencies, gap = (
+            (kept.grid.n_positions, kept.translation_gap) if isinstance(kept, FourierSubspace) else (1, None)
+        )
+        summaries.append(LayerSummary(layer.name, layer.n_features, kept.rank, layer.observation, frequencies, gap))
+    return tuple(summaries)
 
 
 def _pooled_warnings(similarities: Sequence[Similarity]) -> list[str]:

@@ -9,16 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from svcca.capture.accumulate import run_pass
-from svcca.capture.batches import Forward, batches_of
+from svcca.capture.accumulate import Accumulator, run_pass
+from svcca.capture.batches import Forward, ShiftedBatches, batches_of
 from svcca.capture.layers import unmatched
-from svcca.capture.observations import Observe
+from svcca.capture.observations import Fourier, Observe, fourier_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.compare.matrices import similarity_matrices, with_remark_on_dependence
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
+from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.grid import GridAccumulator
-from svcca.core.registry import get_measure
+from svcca.core.registry import Measure, by_frequency, get_measure
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
 from svcca.files import PathLike
@@ -59,9 +60,11 @@ def compare(
         measure: Name of a measure, "svcca" by default; `svcca.MEASURES` lists them. Several names are evaluated from
             the same decompositions: the result is the first one's, and result["name"] gives the others.
         observe: What is a sample and what a feature: "flatten", "pixels", "pool", "tokens", "last_token",
-            "mean_token", a rule such as `Pixels(n_positions=64)`, or a mapping from layer name or pattern to a rule.
+            "mean_token", "interpolate", "fourier", a rule such as `Pixels(n_positions=64)`, or a mapping from layer
+            name or pattern to a rule.
             "auto" (default) goes by the output's rank and what the layers can be compared over; the result says what
-            it chose. Padding in a batch's `attention_mask` is left out by the three token rules.
+            it chose. Padding in a batch's `attention_mask` is left out by the three token rules. "fourier" is for
+            convolutional layers, exact under the conditions that the guide gives.
         retained_variance: Share of each layer's variance that the SVD step of "svcca" keeps. Default 0.99.
         forward: Your own way to run a model on a batch: forward(model, batch).
         memory_budget: Bytes that the moments, or the rows where these are smaller, may take; more is an error before
@@ -89,7 +92,9 @@ def compare(
     >>> matrix.row_labels, bool(matrix.values[0, 0] > 0.999999)
     (('one', 'two'), True)
     """
-    chosen = [get_measure(name) for name in ([measure] if isinstance(measure, str) else measure)]
+    fourier = fourier_rule(observe)
+    look_up = get_measure if fourier is None else by_frequency
+    chosen = [look_up(name) for name in ([measure] if isinstance(measure, str) else measure)]
     if not chosen:
         raise InputError(message("compare", "at least one measure", "none"))
     step = SVDStep(retained_variance)
@@ -98,16 +103,13 @@ def compare(
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
     _check_patterns([first] if second is None else [first, second])
-    accumulator = GridAccumulator(
-        self_comparison=second is None,
-        keep_rows=any(measure.needs_rows for measure in chosen),
-        memory_budget=memory_budget,
-    )
-    passed = run_pass(first, second, _batches(data, first, second), observe, accumulator, progress)
+    batches = _batches(data, first, second, fourier.phases if fourier else 1)
+    accumulator = _accumulator(fourier, chosen, self_comparison=second is None, memory_budget=memory_budget)
+    passed = run_pass(first, second, batches, observe, accumulator, progress)
     matrix = similarity_matrices(passed, chosen, step, progress)
     for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
         warnings.warn(note, SvccaWarning, stacklevel=2)
-    return with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
+    return matrix if fourier else with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
@@ -131,12 +133,29 @@ def _check_patterns(sources: list[Source]) -> None:
         raise unmatched(f"layers of {titles}", sorted(idle), names)
 
 
-def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any] | None:
+def _accumulator(
+    fourier: Fourier | None, measures: Sequence[Measure], *, self_comparison: bool, memory_budget: int | None
+) -> Accumulator:
+    if fourier is not None:
+        return FourierAccumulator(self_comparison=self_comparison, resize=fourier.resize, memory_budget=memory_budget)
+    return GridAccumulator(
+        self_comparison=self_comparison,
+        keep_rows=any(measure.needs_rows for measure in measures),
+        memory_budget=memory_budget,
+    )
+
+
+def _batches(data: object, first: Source, second: Source | None, phases: int) -> Iterable[Any] | None:
     live = [s.title for s in (first, second) if isinstance(s, ModelSource)]
+    if phases > 1 and len(live) < (1 if second is None else 2):
+        expected, remedy = "live models, which can be run on shifted inputs", "Pass models, or Fourier(phases=1)"
+        raise InputError(message("Fourier phases", expected, "captured activations", "", remedy))
     if data is None and live:
         remedy = "Pass a loader, a tensor or a dict of tensors as the third argument or as data="
         raise InputError(message("compare", f"data to run {' and '.join(live)} on", "none", "", remedy))
     if data is not None and not live:
         cause = "Both networks are arrays, so there is nothing to run"
         raise InputError(message("compare", "no data beside captured activations", type(data).__name__, cause))
-    return None if data is None else batches_of(data)
+    if data is None:
+        return None
+    return ShiftedBatches(batches_of(data), phases) if phases > 1 else batches_of(data)

@@ -34,12 +34,17 @@ class LayerSummary:
         n_features: Width of its rows.
         rank: Directions that took part in the comparison.
         observation: Rule by which its output became rows, e.g. "pool" or "pixels (64 of 1024 positions, seed 0)".
+        n_frequencies: Spatial frequencies that its directions are spread over; 1 unless observed by "fourier".
+        translation_gap: Share of its covariance's energy between different frequencies, which "fourier" takes to be 0;
+            None for other rules.
     """
 
     name: str
     n_features: int
     rank: int
     observation: str
+    n_frequencies: int = 1
+    translation_gap: float | None = None
 
 
 def current_versions() -> dict[str, str]:

@@ -23,8 +23,8 @@ from svcca.core.spectra import SpectralMoments
 from svcca.core.subspace import SVDStep, varying_units
 from svcca.errors import InputError, NonFiniteError, RankError, message
 
-CUT_TO_ONE = 1e-6
-"""How far past 1 a correlation is no rounding any more, but correlated aliases."""
+CUT_TO_ONE = 0.05
+"""How far past 1 a correlation may be cut to 1 without a word; beyond rounding it is correlated aliases that do it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,9 +356,9 @@ class FourierCoherence:
         values = self.__dict__.get("_svdvals")
         if values is not None and float(values[0].max()) > 1 + CUT_TO_ONE:
             found.append(
-                f"correlations of up to {float(values[0].max()):.3g} were cut to 1, because frequencies of the larger "
-                "map that meet at one of the smaller are correlated over these inputs; feed the shifts of the inputs "
-                "with Fourier(phases=r), r the ratio of the sizes"
+                f"correlations of up to {float(values[0].max()):.2f} were cut to 1, because frequencies of the larger "
+                "map that meet at one of the smaller are correlated over these inputs; feed their shifts with "
+                "Fourier(phases=r), r the ratio of the sizes"
             )
         return tuple(dict.fromkeys(found))
 

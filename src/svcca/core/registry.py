@@ -331,7 +331,7 @@ def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: b
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    notes = [f"{where}: {note}" for note in coupling.notes]
+    notes = [f"{where}: {note}." for note in coupling.notes]
     if forced and from_correlations:
         return [
             *notes,

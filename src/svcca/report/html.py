@@ -140,8 +140,8 @@ def _csp_hash(script: str) -> str:
 
 
 def _samples_each(layer: LayerSummary, n_samples: int) -> float:
-    """Samples for each direction of a layer."""
-    return n_samples / max(1, layer.rank)
+    """Samples for each direction of a layer, of those at one frequency where it has several."""
+    return n_samples * layer.n_frequencies / max(1, layer.rank)
 
 
 def _cells(matrix: SimilarityMatrix) -> list[list[Cell]]:
