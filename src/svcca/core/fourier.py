@@ -272,8 +272,16 @@ class FourierCoherence:
         return batched_svdvals(self._block_matrix)
 
     @cached_property
+    def n_correlations(self) -> int:
+        """Correlations of the flattened maps: the smaller of the two ranks over all blocks."""
+        weights = self.matching.weights.to(self.matrix.device)
+        return min(int(((self._block_values(side) > 0).sum(dim=1) * weights).sum()) for side in ("x", "y"))
+
+    @cached_property
     def correlations(self) -> Tensor:
-        """Canonical correlations of all frequencies, largest first, in [0, 1].
+        """Canonical correlations of the flattened maps, largest first, in [0, 1].
+
+        Where one layer keeps more directions at one frequency and the other at another, some are zero.
 
         Raises:
             RankError: If no kept direction of one layer can correlate with one of the other.
@@ -283,7 +291,8 @@ class FourierCoherence:
             remedy = "Retain more variance, or observe the layers by 'pool'"
             expected = "kept directions at a frequency that both layers have"
             raise RankError(message("Fourier CCA", expected, "none", cause, remedy))
-        return self._pooled(self.block_correlations).sort(descending=True).values
+        pooled = self._pooled(self.block_correlations).sort(descending=True).values
+        return torch.cat([pooled, pooled.new_zeros(self.n_correlations - len(pooled))])
 
     @cached_property
     def factors(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -95,6 +95,7 @@ def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
             ascending, vectors = torch.linalg.eigh(scatters[part])
             values[part], scatters[part] = ascending.flip(1).clamp_min(0.0), vectors.flip(2)
         except LinAlgError:
+            notes.append("the eigendecomposition of several matrices together did not converge; each was taken alone")
             for index in range(part.start, part.stop):
                 values[index], vectors, more = eigh_descending(scatters[index].clone())
                 scatters[index] = vectors
@@ -114,7 +115,9 @@ def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
             return torch.linalg.svdvals(matrices[part]), ()
         except LinAlgError:
             each = [svdvals(matrix) for matrix in matrices[part]]
-            return torch.stack([values for values, _ in each]), tuple(note for _, notes in each for note in notes)
+            first = "the SVD of several matrices together did not converge; each was taken alone"
+            more = (note for _, notes in each for note in notes)
+            return torch.stack([values for values, _ in each]), (first, *more)
 
     # LAPACK takes small matrices one after the other on one core; parts of the batch side by side use all of them.
     n_threads = torch.get_num_threads() if matrices.device.type == "cpu" else 1

@@ -81,9 +81,13 @@ class Measure:
 
 def _mean_over_correlations(coupling: Coupling, level: Callable[[Block], float]) -> float:
     """Mean of the blocks' levels, each counted with the number of its correlations."""
-    counts = [block.multiplicity * min(block.ranks) for block in coupling.blocks]
-    levels = [level(block) if count else 0.0 for block, count in zip(coupling.blocks, counts, strict=True)]
-    return sum(count * one for count, one in zip(counts, levels, strict=True)) / sum(counts)
+    total = sum(block.multiplicity * min(block.ranks) * level(block) for block in coupling.blocks if min(block.ranks))
+    return total / _n_correlations(coupling)
+
+
+def _n_correlations(coupling: Coupling) -> int:
+    """Correlations of all blocks together, the zero ones of layers that keep unlike blocks included."""
+    return min(sum(block.multiplicity * block.ranks[side] for block in coupling.blocks) for side in (0, 1))
 
 
 def _chance_cca_mean(coupling: Coupling) -> float:
@@ -308,10 +312,10 @@ def evaluate_all(
     # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
     for measure in sorted(chosen, key=lambda measure: not measure.needs_vectors):
         part = cut if measure.svd_step else coupling
-        level = measure.chance(part)
+        value, level = measure.evaluate(part), measure.chance(part)
         results[measure.name] = Similarity(
             measure.name,
-            measure.evaluate(part),
+            value,
             level,
             part.x.rank,
             part.y.rank,
@@ -324,10 +328,7 @@ def evaluate_all(
 def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: bool) -> list[str]:
     """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
     blocks, n = coupling.blocks, coupling.n_samples
-    forced, total = 0, 0
-    for block in blocks:
-        forced += block.multiplicity * chance.forced_ones(*block.ranks, block.degrees + 1)
-        total += block.multiplicity * min(block.ranks)
+    forced = sum(block.multiplicity * chance.forced_ones(*block.ranks, block.degrees + 1) for block in blocks)
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
@@ -335,7 +336,7 @@ def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: b
     if forced and from_correlations:
         return [
             *notes,
-            f"{where}: {forced} of {total} canonical correlations are 1 whatever the layers hold, "
+            f"{where}: {forced} of {_n_correlations(coupling)} canonical correlations are 1 whatever the layers hold, "
             f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart{place}. {advice}",
         ]
     if level > chance.CHANCE_WARNING:
