@@ -5,13 +5,14 @@ import torch
 from svcca.capture.observations import (
     RULES,
     Flatten,
+    Fourier,
+    Interpolate,
     LastToken,
     MeanToken,
     Pixels,
     Pool,
     Tokens,
     choose_rules,
-    needs_one_row_a_sample,
 )
 from svcca.errors import InputError, UnknownOptionError
 
@@ -180,43 +181,117 @@ def test_a_rule_says_what_it_did(rule, shape, text):
 SHAPES = {"conv": (5, 3, 4, 2), "text": (5, 6, 3), "fc": (5, 3), "loss": (5,)}
 
 
+TOKENS_ALONE = {"text": (5, 6, 3)}
+
+
+def chosen(observe, shapes=SHAPES, *others):
+    return choose_rules(observe, [shapes, *others])[0]
+
+
 def test_auto_goes_by_rank():
-    rules = choose_rules("auto", SHAPES, all_per_sample=False)
-    assert rules == {"conv": Pool(), "text": Tokens(), "fc": Flatten(), "loss": Flatten()}
+    assert chosen("auto") == {"conv": Pool(), "text": MeanToken(), "fc": Flatten(), "loss": Flatten()}
+    assert chosen("auto", TOKENS_ALONE) == {"text": Tokens()}
 
 
 def test_auto_takes_a_mean_of_tokens_beside_layers_of_one_row_a_sample():
-    assert choose_rules("auto", SHAPES, all_per_sample=True)["text"] == MeanToken()
-
-
-def test_layers_of_tokens_alone_need_no_single_row():
-    assert not needs_one_row_a_sample("auto", {"text": (5, 6, 3)})
-    assert needs_one_row_a_sample("auto", SHAPES)
-    assert needs_one_row_a_sample("pool", {"text": (5, 6, 3)})
-    assert not needs_one_row_a_sample("pixels", SHAPES)
+    assert chosen("auto", TOKENS_ALONE, {"fc": (5, 3)}) == {"text": MeanToken()}
+    assert chosen("auto", TOKENS_ALONE, TOKENS_ALONE) == {"text": Tokens()}
+    assert chosen({"conv": "pixels"}, {**TOKENS_ALONE, "conv": (5, 3, 4, 2)}) == {"text": Tokens(), "conv": Pixels()}
+    assert chosen({"conv": "pool"}, {**TOKENS_ALONE, "conv": (5, 3, 4, 2)}) == {"text": MeanToken(), "conv": Pool()}
 
 
 def test_a_mapping_gives_each_pattern_its_rule_and_leaves_the_rest_to_auto():
-    rules = choose_rules({"con*": Pixels(2), "text": "last_token"}, SHAPES, all_per_sample=True)
+    rules = chosen({"con*": Pixels(2), "text": "last_token"})
     assert rules == {"conv": Pixels(2), "text": LastToken(), "fc": Flatten(), "loss": Flatten()}
 
 
 def test_the_first_pattern_that_fits_decides():
-    assert choose_rules({"conv": "flatten", "*": "pool"}, SHAPES, all_per_sample=True)["conv"] == Flatten()
+    assert chosen({"conv": "flatten", "*": "pool"})["conv"] == Flatten()
 
 
 @pytest.mark.parametrize("name", list(RULES))
 def test_every_rule_can_be_asked_for_by_its_name(name):
-    assert choose_rules(name, SHAPES, all_per_sample=False) == dict.fromkeys(SHAPES, RULES[name])
+    rule = Interpolate(sizes=(4, 2)) if name == "interpolate" else RULES[name]
+    assert chosen(name) == dict.fromkeys(SHAPES, rule)
 
 
 @pytest.mark.parametrize("rule", ["pixel", None, 3, Pixels], ids=str)
 def test_an_unknown_rule_lists_those_there_are(rule):
-    known = "auto, flatten, pixels, pool, tokens, last_token, mean_token"
+    known = "auto, flatten, pixels, pool, tokens, last_token, mean_token, interpolate, fourier"
     with pytest.raises(UnknownOptionError, match=f"observe: expected a rule to be one of {known}; got"):
-        choose_rules(rule, SHAPES, all_per_sample=False)
+        chosen(rule)
 
 
 def test_an_unknown_rule_in_a_mapping_offers_the_closest():
     with pytest.raises(UnknownOptionError, match=r"got 'pols'\. Did you mean 'pool'\?"):
-        choose_rules({"conv": "pols"}, SHAPES, all_per_sample=False)
+        chosen({"conv": "pols"})
+
+
+# -- interpolate ------------------------------------------------------------------------------------------------------
+
+
+def test_interpolate_resizes_maps_as_torch_does_and_takes_positions():
+    expected = torch.nn.functional.interpolate(MAPS, size=(6, 5), mode="bilinear")
+    got = Interpolate(sizes=(6, 5)).rows(MAPS, None, "a")
+    torch.testing.assert_close(got, Pixels().rows(expected, None, "a"))
+    some = Interpolate(sizes=(6, 5), n_positions=7, seed=3).rows(MAPS, None, "a")
+    torch.testing.assert_close(some, Pixels(7, 3).rows(expected, None, "a"))
+
+
+def test_interpolate_goes_by_the_largest_size_of_both_networks_along_each_axis():
+    first, second = {"one": (5, 3, 4, 2), "fc": (5, 3)}, {"two": (5, 3, 3, 8)}
+    observe = {"one": "interpolate", "two": "interpolate"}
+    rules = choose_rules(observe, [first, second])
+    assert rules == [{"one": Interpolate((4, 8)), "fc": Flatten()}, {"two": Interpolate((4, 8))}]
+    assert Interpolate((4, 8)).positions((5, 3, 4, 2)) == (4, 8)
+    assert Interpolate((4, 8)).describe((5, 3, 4, 2)) == "interpolate 4 x 2 to 4 x 8 (all 32 positions)"
+
+
+def test_interpolate_keeps_the_size_the_user_gave():
+    assert chosen({"conv": Interpolate((9, 9))})["conv"] == Interpolate((9, 9))
+
+
+def test_interpolate_refuses_maps_with_other_axes():
+    with pytest.raises(InputError, match="a: expected maps with 2 spatial axes, as in the other layers; got shape"):
+        Interpolate((4, 4)).rows(MAPS[:, :, 0], None, "a")
+
+
+# -- fourier ----------------------------------------------------------------------------------------------------------
+
+
+def test_fourier_leaves_maps_and_vectors_as_they_are():
+    assert torch.equal(Fourier().rows(MAPS, None, "a"), MAPS)
+    assert torch.equal(Fourier().rows(MAPS[:, :, 0, 0], None, "a"), MAPS[:, :, 0, 0])
+    moved = Fourier(channels_last=True).rows(MAPS.movedim(1, -1), None, "a")
+    assert torch.equal(moved, MAPS)
+
+
+def test_fourier_says_what_it_did():
+    assert Fourier().describe((5, 3, 4, 2)) == "fourier (3 channels, 4 x 2)"
+    assert Fourier(channels_last=True).describe((5, 4, 2, 3)) == "fourier (3 channels, 4 x 2)"
+    assert Fourier(phases=2).describe((5, 3, 4, 2)) == "fourier (3 channels, 4 x 2, 2 phases an axis)"
+    assert Fourier().describe((5, 3)) == "fourier (vector: zero frequency)"
+
+
+def test_fourier_is_for_all_layers_or_for_none():
+    assert set(chosen("fourier").values()) == {Fourier()}
+    with pytest.raises(InputError, match="observe: expected 'fourier' for every layer or for none"):
+        chosen({"conv": "fourier"})
+    with pytest.raises(InputError, match="for every layer or for none"):
+        chosen({"conv": Fourier(phases=2), "*": "fourier"})
+
+
+@pytest.mark.parametrize("phases", [0, -1, 1.5, True])
+def test_phases_are_counted(phases):
+    with pytest.raises(InputError, match="phases as a positive integer"):
+        Fourier(phases=phases)
+
+
+def test_an_unknown_way_to_resize_lists_those_there_are():
+    with pytest.raises(UnknownOptionError, match="crop, interpolate"):
+        Fourier(resize="bilinear")
+
+
+def test_fourier_refuses_complex_maps():
+    with pytest.raises(InputError, match="a: expected real maps for 'fourier'; got dtype complex64"):
+        Fourier().rows(MAPS.to(torch.complex64), None, "a")

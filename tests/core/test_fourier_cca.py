@@ -113,8 +113,8 @@ def test_components_are_counted_over_all_frequencies():
         result_of(layers, n_components=33)
 
 
-# PWCCA in absolute values depends on the basis of the units. Where a frequency and its negative meet at one of the smaller
-# map, so does weighted SVCCA: they have the same singular value, and any pair of directions between them is as good.
+# PWCCA in absolute values depends on the basis of the units. Where a frequency and its negative meet at one of the
+# smaller map, so does weighted SVCCA: their singular values are equal, and any directions between them are as good.
 CASES = [
     (measure.name, strides)
     for measure in MEASURES.values()

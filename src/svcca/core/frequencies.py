@@ -53,7 +53,7 @@ class FrequencyGrid:
 
     def locate(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """Index of the kept one of k and -k for each frequency (..., n_axes), and whether it is -k."""
-        flat = _ravel(coordinates % torch.tensor(self.sizes, dtype=torch.int64), self.sizes)
+        flat = ravel(coordinates % torch.tensor(self.sizes, dtype=torch.int64), self.sizes)
         return self._kept[flat], self._mirrored[flat]
 
     def plane(self, values: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def _grid(sizes: tuple[int, ...]) -> FrequencyGrid:
         return FrequencyGrid((), zero.new_zeros(1, 0), one, zero, zero, zero.bool())
     coordinates = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))
     own = torch.arange(len(coordinates))
-    twin = _ravel(-coordinates % torch.tensor(sizes), sizes)
+    twin = ravel(-coordinates % torch.tensor(sizes), sizes)
     half = sizes[-1] // 2 + 1
     stored = coordinates[:, -1] < half
     # Of k and -k the one that rfftn gives; of two that it gives, as along the zero column, the first.
@@ -80,13 +80,14 @@ def _grid(sizes: tuple[int, ...]) -> FrequencyGrid:
         sizes,
         coordinates[kept],
         1 + (twin[kept] != kept).long(),
-        _ravel(coordinates[kept], (*sizes[:-1], half)),
+        ravel(coordinates[kept], (*sizes[:-1], half)),
         number[chosen],
         chosen != own,
     )
 
 
-def _ravel(coordinates: Tensor, sizes: tuple[int, ...]) -> Tensor:
+def ravel(coordinates: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Give the place in the flattened map of each coordinate (..., n_axes)."""
     flat = torch.zeros(coordinates.shape[:-1], dtype=torch.int64)
     for axis, size in enumerate(sizes):
         flat = flat * size + coordinates[..., axis]

@@ -5,44 +5,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from svcca.core.frequencies import FrequencyGrid
+from svcca.core.frequencies import FrequencyGrid, ravel
 
-N_PAIRS = 64
-"""Pairs of frequencies that a pass samples: the share is then known to about a tenth of itself."""
+N_PAIRS = 256
+"""Pairs of frequencies that a pass samples: the share is then known to about 0.03."""
+N_CHANNELS = 16
+"""Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
 
 
 class GapSums:
     """Covariance of a seeded sample of frequency pairs, summed batch by batch.
 
-    A pair (k, l) of the full plane is drawn with probability p_kl in proportion to the product of the energies of the
-    two in the first batch, so that the sum over all pairs of |C_kl|^2 is estimated by the mean of |C_kl|^2 / p_kl with
-    little spread. From each |C_kl|^2 that part is taken off which finitely many independent samples would give
-    unrelated frequencies: the terms of a sample with itself.
+    A pair (k, l) of the full plane is drawn with a known probability p_kl, and the sum over all pairs of |C_kl|^2 is
+    estimated by the mean of |C_kl|^2 / p_kl. Its spread is small where p_kl is large for the pairs that matter: k goes
+    by its energy in the first batch; l by its own energy for one half, and near k for the other, since what depends on
+    the position, such as a border, couples neighbours most. From each |C_kl|^2 that part is taken off which finitely
+    many independent samples would give unrelated frequencies: the terms of a sample with itself.
 
     Args:
         spectra: DFT of the first batch of the layer, (n_frequencies, n_samples, n_channels).
         grid: Its frequencies.
         n_pairs: How many pairs to draw.
+        n_channels: How many channels to look at, those of most energy in the first batch; None: all.
         seed: Of the draw.
     """
 
-    def __init__(self, spectra: Tensor, grid: FrequencyGrid, n_pairs: int = N_PAIRS, seed: int = 0) -> None:
+    def __init__(
+        self,
+        spectra: Tensor,
+        grid: FrequencyGrid,
+        n_pairs: int = N_PAIRS,
+        n_channels: int | None = N_CHANNELS,
+        seed: int = 0,
+    ) -> None:
+        self._channels: Tensor | slice = slice(None)
+        if n_channels is not None and n_channels < spectra.shape[2]:
+            strength = torch.view_as_real(spectra[1:]).double().square().sum(dim=(0, 1, 3))
+            self._channels = strength.argsort(descending=True)[:n_channels]
+            spectra = spectra[:, :, self._channels]
         energy = _power(spectra).mean(dim=1)
         energy[0] = _power(spectra[:1] - spectra[:1].mean(dim=1, keepdim=True)).mean()
-        plane = grid.plane(energy).flatten().cpu()
-        share = plane / plane.sum() if plane.sum() > 0 else torch.full_like(plane, 1 / len(plane))
-        # With a floor, for a frequency that the first batch lacks may come later.
-        share = 0.9 * share + 0.1 / len(share)
-        generator = torch.Generator().manual_seed(seed)
-        first = torch.multinomial(share, n_pairs, replacement=True, generator=generator)
-        # The second is drawn from the others, so p_kl = p_k p_l / (1 - p_k).
-        others = share.expand(n_pairs, -1).clone()
-        others[torch.arange(n_pairs), first] = 0.0
-        second = torch.multinomial(others, 1, generator=generator).squeeze(1)
-        self._probability = share[first] * share[second] / (1 - share[first])
-        coordinates = torch.stack(torch.unravel_index(torch.arange(len(share)), grid.sizes), dim=1)
+        first, second, self._probability = _drawn_pairs(grid, grid.plane(energy).flatten().cpu(), n_pairs, seed)
         device = spectra.device
-        (a, a_mirrored), (b, b_mirrored) = (grid.locate(coordinates[index]) for index in (first, second))
+        (a, a_mirrored), (b, b_mirrored) = (grid.locate(coordinates) for coordinates in (first, second))
         self._a, self._b, self._mirrored = a.to(device), b.to(device), (a_mirrored ^ b_mirrored).to(device)
         width = spectra.shape[2]
         self._n_samples = 0
@@ -53,6 +58,7 @@ class GapSums:
 
     def update(self, spectra: Tensor) -> None:
         """Add a batch's DFT, (n_frequencies, n_samples, n_channels)."""
+        spectra = spectra[:, :, self._channels]
         power = _power(spectra)
         self._n_samples += spectra.shape[1]
         self._own_terms += (power[self._a] * power[self._b]).sum(dim=1)
@@ -68,7 +74,8 @@ class GapSums:
             scatter: X_k^H X_k at each frequency, centred at zero.
             sums: Sum over samples of the spectra, (n_frequencies, n_channels).
         """
-        cross = self._cross.clone()
+        cross, sums = self._cross.clone(), sums[:, self._channels]
+        scatter = scatter[:, self._channels][:, :, self._channels]
         centred = (self._a == 0) | (self._b == 0)
         a, b = sums[self._a[centred]], sums[self._b[centred]]
         b = torch.where(self._mirrored[centred, None], b, b.conj())
@@ -77,6 +84,32 @@ class GapSums:
         off = float((squares / self._probability.to(squares.device)).mean())
         own = torch.linalg.vector_norm(scatter, dim=(1, 2)).square() - self._own_terms_on_diagonal
         return max(0.0, float((own * self._weights).sum())), max(0.0, off)
+
+
+def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw pairs of unlike frequencies of the full plane: coordinates of both, and the probability of each pair."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.tensor(grid.sizes)
+    coordinates = torch.stack(torch.unravel_index(torch.arange(len(energy)), grid.sizes), dim=1)
+    # With a floor, for a frequency that the first batch lacks may come later.
+    share = 0.9 * energy / energy.sum().clamp_min(torch.finfo(energy.dtype).tiny) + 0.1 / len(energy)
+    share = share / share.sum()
+    step = torch.minimum(coordinates, sizes - coordinates).square().sum(dim=1).double()
+    near = torch.where(step > 0, 1 / step.clamp_min(1), 0.0)
+    near = near / near.sum()
+    # Evenly spaced quantiles instead of independent draws: every part of the plane gets its due.
+    quantiles = (torch.arange(n_pairs) + torch.rand(1, generator=generator)) / n_pairs
+    first = torch.searchsorted(share.cumsum(0), quantiles.to(share.dtype)).clamp_max(len(share) - 1)
+    others = share.expand(n_pairs, -1).clone()
+    others[torch.arange(n_pairs), first] = 0.0
+    anywhere = coordinates[torch.multinomial(others, 1, generator=generator).squeeze(1)]
+    offset = coordinates[torch.multinomial(near, n_pairs, replacement=True, generator=generator)]
+    beside = (coordinates[first] + offset) % sizes
+    halves = torch.rand(n_pairs, 1, generator=generator) < 0.5
+    second = torch.where(halves, anywhere, beside)
+    by_energy = share[ravel(second, grid.sizes)] / (1 - share[first])
+    by_distance = near[ravel((second - coordinates[first]) % sizes, grid.sizes)]
+    return coordinates[first], second, share[first] * (by_energy + by_distance) / 2
 
 
 def share_off(on_diagonal: float, off_diagonal: float) -> float:

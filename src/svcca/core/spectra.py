@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.frequencies import FrequencyGrid, Matching, Resize, Side, match_frequencies
-from svcca.core.gap import N_PAIRS, GapSums
+from svcca.core.gap import N_CHANNELS, N_PAIRS, GapSums
 from svcca.core.scatter import slices
 
 SPECTRUM_BYTES = 24 * 2**20
@@ -70,6 +70,7 @@ class SpectralSums:
         self_comparison: Whether the columns are the rows.
         resize: As in `match_frequencies`.
         n_pairs: Pairs of frequencies to sample for what lies off the diagonal blocks.
+        gap_channels: Channels to look at there; None: all.
         seed: Of that sample.
 
     Raises:
@@ -84,6 +85,7 @@ class SpectralSums:
         self_comparison: bool,
         resize: Resize | None = None,
         n_pairs: int = N_PAIRS,
+        gap_channels: int | None = N_CHANNELS,
         seed: int = 0,
     ) -> None:
         self.n_samples = 0
@@ -93,7 +95,7 @@ class SpectralSums:
         self._groups = self._grouped(layers, n_left)
         self._scatters: dict[int, Tensor] = {}
         self._gaps: dict[int, GapSums] = {}
-        self._n_pairs, self._seed = n_pairs, seed
+        self._gap_options = (n_pairs, gap_channels, seed)
         self._matchings: dict[tuple[int, int], Matching] = {}
         self._cross: dict[tuple[int, int], Tensor] = {}
         for (i, g), (j, h) in product(enumerate(self._groups), repeat=2):
@@ -179,7 +181,7 @@ class SpectralSums:
             return
         for layer, block in zip(group.layers, group.channels, strict=True):
             if layer not in self._gaps:
-                self._gaps[layer] = GapSums(joint[:, :, block], group.grid, self._n_pairs, self._seed)
+                self._gaps[layer] = GapSums(joint[:, :, block], group.grid, *self._gap_options)
             self._gaps[layer].update(joint[:, :, block])
 
     def _add_own(self, i: int, group: _Group, slab: slice, values: Tensor) -> None:

@@ -66,7 +66,7 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
     if maps.ndim == 2 or maps[0, 0].numel() == 1:
         expected, got = "maps of several positions", f"shape {tuple(maps.shape)}"
         raise InputError(message("translation_gap", expected, got))
-    sums = SpectralSums([maps], 1, self_comparison=True, n_pairs=n_pairs, seed=seed)
+    sums = SpectralSums([maps], 1, self_comparison=True, n_pairs=n_pairs, gap_channels=None, seed=seed)
     sums.update([maps])
     moments = sums.moments(0)
     total = moments.on_diagonal + moments.off_diagonal
