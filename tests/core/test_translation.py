@@ -48,10 +48,14 @@ def test_both_shares_are_those_of_the_whole_covariance(shape):
 def test_the_channels_of_most_energy_speak_for_the_others():
     strong, weak = smooth(8, 300, 16, 4, 6), np.random.default_rng(8).normal(size=(300, 8, 4, 6))
     both = np.concatenate([1e-3 * weak, strong], axis=1)
-    sums = SpectralSums([torch.from_numpy(both)], 1, self_comparison=True)
-    sums.update([torch.from_numpy(both)])
-    moments = sums.moments(0)
-    assert share_off(moments.on_diagonal, moments.off_diagonal) == pytest.approx(brute_force(strong)[1], abs=0.06)
+    shares = []
+    for seed in range(12):
+        sums = SpectralSums([torch.from_numpy(both)], 1, self_comparison=True, gap_channels=16, seed=seed)
+        sums.update([torch.from_numpy(both)])
+        moments = sums.moments(0)
+        shares.append(share_off(moments.on_diagonal, moments.off_diagonal))
+    assert np.mean(shares) == pytest.approx(brute_force(strong)[1], abs=0.03)
+    assert np.std(shares) < 0.08
 
 
 def test_shifts_of_the_images_close_the_gap():
@@ -75,7 +79,7 @@ def test_a_mean_that_differs_between_positions_counts():
 def test_the_gap_of_a_fourier_result_is_the_layers_own():
     x, y = smooth(3, 300, 2, 6, 6), np.random.default_rng(3).normal(size=(300, 2, 6, 6))
     result = fourier_cca(x, y)
-    assert result.x_translation_gap == pytest.approx(translation_gap(x).after, abs=0.05)
+    assert result.x_translation_gap == pytest.approx(translation_gap(x).after, abs=0.1)
     assert result.y_translation_gap < 0.1
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from svcca.core.frequencies import FrequencyGrid, ravel
 
-N_PAIRS = 256
-"""Pairs of frequencies that a pass samples: the share is then known to about 0.03."""
-N_CHANNELS = 16
+N_PAIRS = 128
+"""Pairs of frequencies that a pass samples: the share is then known to about 0.05."""
+N_CHANNELS = 64
 """Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
 
 

@@ -1,0 +1,201 @@
+"""`compare(observe="fourier")` on live conv nets: what each pair gives, phases, sizes, names in errors."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import svcca
+from shifts import shifted
+from svcca.errors import InputError, SvccaWarning, UnknownOptionError
+
+pytestmark = pytest.mark.filterwarnings("ignore::svcca.errors.SvccaWarning")
+IMAGES = torch.randn(90, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def net(seed, width=3):
+    torch.manual_seed(seed)
+
+    def conv(c_in, c_out):
+        return nn.Conv2d(c_in, c_out, 3, padding=1, padding_mode="circular")
+
+    layers = [conv(3, width), nn.ReLU(), nn.AvgPool2d(2), conv(width, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(4, 5)).double().eval()
+
+
+NAMES = ["0", "1", "2", "3", "6"]
+
+
+def outputs(model, images=IMAGES):
+    with torch.no_grad():
+        return {str(i): model[: i + 1](images).numpy() for i in map(int, NAMES)}
+
+
+def compared(*networks, observe="fourier", **options):
+    return svcca.compare(*networks, observe=observe, layers=NAMES, progress=False, **options)
+
+
+def test_every_pair_is_what_the_call_on_its_maps_gives():
+    a, b = net(0), net(1, width=2)
+    matrix = compared(a, b, torch.split(IMAGES, 32))
+    left, right = outputs(a), outputs(b)
+    for i, row in enumerate(NAMES):
+        for j, column in enumerate(NAMES):
+            if left[row].ndim == right[column].ndim == 2:
+                expected = svcca.svcca(left[row], right[column]).similarity
+            else:
+                expected = svcca.fourier_cca(left[row], right[column]).similarity
+            assert matrix.values[i, j] == pytest.approx(expected, abs=1e-9), (row, column)
+    assert matrix.n_samples == 90
+    assert matrix.rows[0].observation == "fourier (3 channels, 8 x 8)"
+    assert matrix.rows[0].n_features == 3 * 64
+    assert (matrix.rows[0].n_frequencies, matrix.rows[4].n_frequencies) == (64, 1)
+
+
+def test_several_measures_come_from_one_pass():
+    names = ["svcca", "cca", "linear_cka", "procrustes", "pwcca", "svcca_weighted_y", "linear_regression_r2"]
+    a, b = net(0), net(1)
+    matrix = compared(a, b, IMAGES, measure=names)
+    x, y = outputs(a)["1"], outputs(b)["2"]
+    result = svcca.fourier_cca(x, y)
+    for name in names:
+        assert matrix[name].values[1, 2] == pytest.approx(result.evaluate(name).similarity, abs=1e-9), name
+        assert matrix[name].chance[1, 2] == pytest.approx(result.evaluate(name).chance, abs=1e-9), name
+
+
+def test_a_network_with_itself():
+    matrix = compared(net(0), None, IMAGES)
+    np.testing.assert_allclose(np.diag(matrix.values), 1.0, atol=1e-9)
+    np.testing.assert_allclose(matrix.values, matrix.values.T, atol=0)
+    np.testing.assert_allclose(matrix.values, compared(net(0), net(0), IMAGES).values, atol=1e-9)
+
+
+def test_asymmetric_measures_of_a_network_with_itself_are_those_of_two_copies():
+    names = ["linear_regression_r2", "pwcca_x", "svcca_weighted"]
+    alone, twice = compared(net(0), None, IMAGES, measure=names), compared(net(0), net(0), IMAGES, measure=names)
+    for name in names:
+        np.testing.assert_allclose(alone[name].values, twice[name].values, atol=1e-9)
+    assert np.abs(alone[names[0]].values - alone[names[0]].values.T).max() > 0.01
+
+
+def test_phases_feed_every_shift_of_the_images():
+    a, b = net(0), net(1)
+    got = compared(a, b, [(part, torch.zeros(len(part))) for part in IMAGES.split(30)], observe=svcca.Fourier(phases=2))
+    by_hand = compared(a, b, torch.from_numpy(shifted(IMAGES.numpy(), 2)))
+    np.testing.assert_allclose(got.values, by_hand.values, atol=1e-9)
+    assert got.n_samples == 4 * 90
+    assert got.rows[0].observation.endswith("2 phases an axis)")
+
+
+def test_phases_shift_the_images_of_a_dict_and_need_images():
+    class Takes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net(0)
+
+        def forward(self, pixel_values, scale):
+            return self.net(pixel_values * scale)
+
+    batches = [{"pixel_values": part, "scale": torch.ones(())} for part in IMAGES.split(45)]
+    got = svcca.compare(Takes(), None, batches, layers=["net.2"], observe=svcca.Fourier(phases=2), progress=False)
+    assert got.n_samples == 360
+    with pytest.raises(InputError, match=r"batch 0: expected images .* to shift for phases; got none"):
+        svcca.compare(nn.Linear(3, 2), None, torch.randn(20, 3), observe=svcca.Fourier(phases=2), progress=False)
+    with pytest.raises(InputError, match="live models, which can be run on shifted inputs; got captured activations"):
+        svcca.compare({"a": IMAGES}, None, observe=svcca.Fourier(phases=2))
+
+
+def test_maps_are_captured_saved_and_compared_later(tmp_path):
+    a, b = net(0), net(1)
+    for name, model in (("a", a), ("b", b)):
+        maps = svcca.activations(model, IMAGES, layers=NAMES, observe="fourier", progress=False)
+        assert maps["0"].shape == (90, 3, 8, 8)
+        svcca.save_activations(tmp_path / f"{name}.npz", maps)
+    later = compared(tmp_path / "a.npz", tmp_path / "b.npz")
+    np.testing.assert_allclose(later.values, compared(a, b, IMAGES).values, atol=1e-9)
+
+
+def test_channels_last_layers():
+    maps = outputs(net(0))
+    moved = {name: np.moveaxis(each, 1, -1) for name, each in maps.items() if each.ndim == 4}
+    rule = svcca.Fourier(channels_last=True)
+    got = svcca.compare(moved, observe=rule)
+    expected = svcca.compare({name: maps[name] for name in moved}, observe="fourier")
+    np.testing.assert_allclose(got.values, expected.values, atol=1e-12)
+    assert got.rows == expected.rows
+
+
+def test_sizes_that_do_not_fit_are_named_with_their_layers():
+    a = {"conv": IMAGES, "odd": IMAGES[:, :, :5, :5]}
+    with pytest.raises(InputError, match=r"a 'conv' and a 'odd': expected maps of equal sizes.*got 8 x 8 and 5 x 5"):
+        svcca.compare(a, observe="fourier")
+    for resize in ("crop", "interpolate"):
+        matrix = svcca.compare(a, observe=svcca.Fourier(resize=resize))
+        np.testing.assert_allclose(np.diag(matrix.values), 1.0, atol=1e-9)
+    assert any("cropped" in note for note in svcca.compare(a, observe=svcca.Fourier(resize="crop")).warnings)
+
+
+def test_interpolated_maps_are_those_of_the_call():
+    a, b = IMAGES, IMAGES[:, :, :5, :5]
+    got = svcca.compare({"a": a}, {"b": b}, observe=svcca.Fourier(resize="interpolate")).values[0, 0]
+    assert got == pytest.approx(svcca.fourier_cca(a, b, resize="interpolate").similarity, abs=1e-9)
+
+
+def test_vectors_alone_and_measures_that_are_not_defined_are_refused():
+    with pytest.raises(InputError, match=r"a layer of maps .*; got vectors only. Use observe='flatten'"):
+        svcca.compare({"fc": IMAGES[:, :, 0, 0]}, observe="fourier")
+    with pytest.raises(UnknownOptionError, match="observe='fourier'"):
+        svcca.compare({"conv": IMAGES}, observe="fourier", measure="cca_top")
+
+
+def test_more_moments_than_the_budget_are_refused_before_they_are_summed():
+    with pytest.raises(
+        InputError, match=r"a memory budget of 1e-06 GB to be enough; got .* GB of moments by frequency"
+    ):
+        svcca.compare({"conv": IMAGES}, observe="fourier", memory_budget=1000)
+
+
+def test_a_map_that_changes_its_size_between_batches_is_named():
+    batches = [IMAGES[:40], IMAGES[40:, :, :6, :6]]
+    with pytest.raises(InputError, match=r"'0', batch 1: expected 3 x 8 x 8 features.*got 3 x 6 x 6"):
+        svcca.compare(net(0), None, batches, layers=["0"], observe="fourier", progress=False)
+
+
+def test_constant_and_nan_layers():
+    maps = outputs(net(0))
+    with pytest.raises(InputError, match=r"'bad'.*NaN"):
+        svcca.compare({"conv": maps["0"], "bad": np.full_like(maps["0"], np.nan)}, observe="fourier")
+    dead = nn.Sequential(net(0)[0], nn.Threshold(100, 0.5)).double()
+    matrix = svcca.compare(dead, None, IMAGES, observe="fourier", progress=False)
+    assert matrix.row_labels == ("0",)
+    assert "left out, since they are constant over all samples: 1" in matrix.warnings[0]
+
+
+def test_the_gap_is_recorded_warned_of_saved_and_shown(tmp_path):
+    padded = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)).double()
+    with torch.no_grad():
+        padded[0].bias += 3
+        padded[0].weight += 0.3
+    images = IMAGES + 2
+    with pytest.warns(SvccaWarning, match=r"a \(Sequential\) '0': \d\d% of the covariance's energy lies between"):
+        matrix = svcca.compare(padded, None, images, layers=["0"], observe="fourier", progress=False)
+    gap = matrix.rows[0].translation_gap
+    assert gap > 0.3
+    again = svcca.SimilarityMatrix.load(matrix.save(tmp_path / "m.json"))
+    assert again.rows[0].translation_gap == gap
+    assert json.loads((tmp_path / "m.json").read_text())["rows"][0]["n_frequencies"] == 64
+    page = matrix.report(tmp_path / "m.html").read_text()
+    assert "Translation gap" in page
+    assert f"{gap:.2f}" in page
+    assert "Translation gap" not in svcca.compare({"a": IMAGES}, observe="pool").report(tmp_path / "p.html").read_text()
+
+
+def test_the_model_is_left_as_it_was():
+    model = net(0).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    compared(model, None, IMAGES, observe=svcca.Fourier(phases=2))
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
