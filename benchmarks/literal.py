@@ -19,6 +19,26 @@ def svcca(x: Tensor, y: Tensor) -> float:
     return float(rho.mean())
 
 
+def fourier_svcca(x: Tensor, y: Tensor, share: float = 0.99) -> float:
+    """SVD and CCA of the DFT at every frequency of the plane, one after the other; the cut is over all together."""
+    a, b = (np.fft.fft2(_channels_centred(maps), norm="ortho") for maps in (x, y))
+    height, width = a.shape[2:]
+    places = [(i, j) for i in range(height) for j in range(width)]
+    bases, cuts = [], []
+    for layer in (a, b):
+        svds = [np.linalg.svd(layer[:, :, i, j], full_matrices=False)[:2] for i, j in places]
+        s = np.sort(np.concatenate([values for _, values in svds]))[::-1]
+        kept = int((np.cumsum(s**2) < share * np.sum(s**2)).sum())
+        bases.append(svds)
+        cuts.append(s[min(kept, len(s) - 1)] * (1 - 1e-9))  # a frequency and its negative stay together
+    total, ranks = 0.0, [0, 0]
+    for (u, s), (v, t) in zip(*bases, strict=True):
+        left, right = u[:, s >= cuts[0]], v[:, t >= cuts[1]]
+        ranks = [ranks[0] + left.shape[1], ranks[1] + right.shape[1]]
+        total += float(np.linalg.svd(left.conj().T @ right, compute_uv=False).sum())
+    return total / min(ranks)
+
+
 def pwcca(x: Tensor, y: Tensor) -> float:
     """CCA of the whole layers, correlations weighted by how much of x (not wider than y) each variate accounts for."""
     centred = _centred(x)
@@ -32,6 +52,11 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     """|X^T Y|^2 / (|X^T X| |Y^T Y|)."""
     a, b = _centred(x), _centred(y)
     return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
+
+
+def _channels_centred(maps: Tensor) -> Array:
+    values = maps.numpy().astype(np.float64)
+    return values - values.mean(axis=(0, 2, 3), keepdims=True)
 
 
 def _centred(x: Tensor) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.dynamics import dynamics, dynamics_trained
+from benchmarks.fourier import fourier, fourier_net
 from benchmarks.pairs import all_measures, cka, pair, pair_float32, pwcca, wide_pair
 from benchmarks.streaming import streaming, streaming_tenth
 from benchmarks.work import Size, Work
@@ -22,5 +23,7 @@ WORKS: dict[str, Callable[[Size], Work]] = {
         streaming,
         streaming_tenth,
         wide_pair,
+        fourier,
+        fourier_net,
     )
 }

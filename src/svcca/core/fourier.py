@@ -17,7 +17,7 @@ from svcca.core.arrays import check_samples, to_numpy
 from svcca.core.coherence import Block
 from svcca.core.frequencies import FrequencyGrid, Matching, Side
 from svcca.core.gap import share_off
-from svcca.core.linalg import FLOAT64_EPS, batched_eigh, batched_svd, batched_svdvals
+from svcca.core.linalg import FLOAT64_EPS, batched_eigh, batched_svd, batched_svdvals, parts
 from svcca.core.moments import Moments
 from svcca.core.spectra import SpectralMoments
 from svcca.core.subspace import SVDStep, varying_units
@@ -84,11 +84,11 @@ class FourierSubspace:
         """Kept directions, (n_frequencies, n_channels, largest rank); columns that are not kept are no directions."""
         return self.vectors[:, :, : int(self.ranks.max())]
 
-    @property
-    def whitener(self) -> Tensor:
-        """V_k diag(1 / s_k), zero where nothing is kept, (n_frequencies, n_channels, largest rank)."""
-        kept = self.values[:, : int(self.ranks.max())]
-        return self.directions * torch.where(kept > 0, 1 / kept, 0.0)[:, None, :]
+    def whitener(self, index: Tensor) -> Tensor:
+        """V_k diag(1 / s_k) at some frequencies, zero where nothing is kept, (..., n_channels, largest rank)."""
+        width = int(self.ranks.max())
+        kept = self.values[index][..., :width]
+        return self.vectors[index][..., :width] * torch.where(kept > 0, 1 / kept, 0.0)[..., None, :]
 
     @property
     def _weights(self) -> Tensor:
@@ -182,12 +182,15 @@ class FourierCoherence:
     @classmethod
     def from_cross(cls, x: FourierSubspace, y: FourierSubspace, matching: Matching, cross: Tensor) -> FourierCoherence:
         """Whiten the cross-scatter X_k^H Y_l, (n_pairs, n_channels of x, of y), on both sides."""
-        device = cross.device
-        left, right = x.whitener[matching.x.to(device)], y.whitener[matching.y.to(device)]
-        mirrored = matching.y_mirrored.to(device)[:, None, None]
-        if bool(mirrored.any()):
-            right = torch.where(mirrored, right.conj(), right)
-        return cls(x, y, matching, left.mH @ cross @ right)
+        widths = (int(x.ranks.max()), int(y.ranks.max()))
+        matrix = torch.empty(len(cross), *widths, dtype=torch.complex128, device=cross.device)
+        for part in parts(cross):
+            left, right = x.whitener(matching.x[part].to(cross.device)), y.whitener(matching.y[part].to(cross.device))
+            mirrored = matching.y_mirrored[part].to(cross.device)[:, None, None]
+            if bool(mirrored.any()):
+                right = torch.where(mirrored, right.conj(), right)
+            torch.matmul(left.mH @ cross[part], right, out=matrix[part])
+        return cls(x, y, matching, matrix)
 
     @property
     def n_samples(self) -> int:
@@ -211,8 +214,10 @@ class FourierCoherence:
 
     def stacked(self, pairs: Tensor) -> Tensor:
         """Put matrices of pairs, (n_pairs, a, b), together into blocks, (n_blocks, a, b) with the aliases' a or b."""
+        if self.matching.one_to_one:
+            return pairs
         members, mirrored = (each.to(pairs.device) for each in (self.matching.members, self.matching.mirrored))
-        blocks = pairs[members] if self.matching.n_aliases > 1 else pairs[members[:, 0], None]
+        blocks = pairs[members]
         if bool(mirrored.any()):
             blocks = torch.where(mirrored[:, :, None, None], blocks.conj(), blocks)
         return blocks.flatten(1, 2) if self.matching.stacked == "x" else blocks.transpose(1, 2).flatten(2, 3)

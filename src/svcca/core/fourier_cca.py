@@ -17,7 +17,7 @@ from svcca.core.fourier import FourierCoherence
 from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.frequencies import RESIZE, FrequencyGrid, Resize, Side
 from svcca.core.registry import Similarity, by_frequency, evaluate, get_measure
-from svcca.core.subspace import SVDStep
+from svcca.core.subspace import WHOLE, SVDStep
 from svcca.core.translation import gap_warnings
 from svcca.errors import InputError, message, unknown_option
 
@@ -155,11 +155,9 @@ def fourier_cca(
         raise InputError(message("fourier_cca", "maps (n_samples, n_channels, *sizes)", got, "", remedy))
     if resize is not None and resize not in RESIZE:
         raise unknown_option("fourier_cca", "resize", resize, RESIZE)
-    accumulator = FourierAccumulator(resize=resize)
-    accumulator.update([maps_x], [maps_y.to(maps_x.device)])
-    grid = accumulator.finish(["fourier_cca x", "fourier_cca y"], SVDStep(1.0), constant_allowed=[False, False])
-    whole = grid.pair(0, 0)
-    svcca = evaluate(get_measure("svcca"), whole, step)
+    whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
+    cut = whole.keep(step)
+    svcca = evaluate(get_measure("svcca"), cut, WHOLE)
     gaps = (whole.x.translation_gap, whole.y.translation_gap)
     notes = [text for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
     result = FourierCCAResult(
@@ -170,13 +168,19 @@ def fourier_cca(
         y_rank=svcca.y_rank,
         n_samples=svcca.n_samples,
         warnings=(*svcca.warnings, *notes),
-        correlations=to_numpy(whole.keep(step).correlations),
+        correlations=to_numpy(cut.correlations),
         x_translation_gap=gaps[0],
         y_translation_gap=gaps[1],
         step=step,
         _whole=whole,
     )
     return announced(result)
+
+
+def _coherence_of(x: Tensor, y: Tensor, resize: Resize | None) -> FourierCoherence:
+    accumulator = FourierAccumulator(resize=resize)
+    accumulator.update([x], [y])
+    return accumulator.finish(["fourier_cca x", "fourier_cca y"], WHOLE, constant_allowed=[False, False]).pair(0, 0)
 
 
 def _filters(coherence: FourierCoherence, side: Side, n_filters: int) -> Filters:
@@ -205,7 +209,7 @@ def _waves(coherence: FourierCoherence, side: Side, blocks: Tensor, pairs: Tenso
     """Complex waves f with sum(f * map) the canonical variate, (n, n_channels, n_positions)."""
     layer = coherence.x if side == "x" else coherence.y
     index, mirrored = (each[blocks].cpu() for each in coherence.frequencies(side))
-    whitener = layer.whitener.cpu()[index]
+    whitener = layer.whitener(index.to(layer.values.device)).cpu()
     whitener = torch.where(mirrored[:, :, None, None], whitener.conj(), whitener)
     rotation = coherence.variate_directions(side).cpu()[blocks, :, :, pairs]
     directions = (whitener @ rotation[..., None]).squeeze(-1)

@@ -121,6 +121,11 @@ class Matching:
     sizes: tuple[int, ...]
 
     @property
+    def one_to_one(self) -> bool:
+        """Whether each block is one pair, in the same order."""
+        return self.n_aliases == 1
+
+    @property
     def n_aliases(self) -> int:
         """Frequencies of the larger map that meet at each of the smaller."""
         return self.members.shape[1]

@@ -40,7 +40,7 @@ class GapSums:
     ) -> None:
         self._channels: Tensor | slice = slice(None)
         if n_channels is not None and n_channels < spectra.shape[2]:
-            strength = torch.view_as_real(spectra[1:]).double().square().sum(dim=(0, 1, 3))
+            strength = torch.view_as_real(spectra[1:]).square().sum(dim=(0, 1, 3))
             self._channels = strength.argsort(descending=True)[:n_channels]
             spectra = spectra[:, :, self._channels]
         energy = _power(spectra).mean(dim=1)
@@ -120,4 +120,4 @@ def share_off(on_diagonal: float, off_diagonal: float) -> float:
 
 def _power(spectra: Tensor) -> Tensor:
     """Squared length of each sample at each frequency, (n_frequencies, n_samples), float64."""
-    return torch.view_as_real(spectra).double().square().sum(dim=(2, 3))
+    return torch.view_as_real(spectra).square().sum(dim=(2, 3)).double()

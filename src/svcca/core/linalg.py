@@ -90,7 +90,7 @@ def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """
     values = torch.empty(scatters.shape[:2], dtype=scatters.real.dtype, device=scatters.device)
     notes: list[str] = []
-    for part in _parts(scatters):
+    for part in parts(scatters):
         try:
             ascending, vectors = torch.linalg.eigh(scatters[part])
             values[part], scatters[part] = ascending.flip(1).clamp_min(0.0), vectors.flip(2)
@@ -122,10 +122,9 @@ def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     # LAPACK takes small matrices one after the other on one core; parts of the batch side by side use all of them.
     n_threads = torch.get_num_threads() if matrices.device.type == "cpu" else 1
     with ThreadPoolExecutor(n_threads) as pool:
-        parts = list(pool.map(values_of, _parts(matrices)))
-    return torch.cat([values for values, _ in parts]), tuple(
-        dict.fromkeys(note for _, notes in parts for note in notes)
-    )
+        results = list(pool.map(values_of, parts(matrices)))
+    found = dict.fromkeys(note for _, notes in results for note in notes)
+    return torch.cat([values for values, _ in results]), tuple(found)
 
 
 def batched_svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
@@ -138,7 +137,7 @@ def batched_svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ..
         return u, s, vh, tuple(dict.fromkeys(note for *_, notes in each for note in notes))
 
 
-def _parts(matrices: Tensor) -> list[slice]:
+def parts(matrices: Tensor) -> list[slice]:
     """Slices of a batch, small enough that a copy of one is little memory."""
     size = max(1, PART_BYTES // max(1, matrices[0].numel() * matrices.element_size()))
     return [slice(start, min(start + size, len(matrices))) for start in range(0, len(matrices), size)]

@@ -14,7 +14,7 @@ from svcca.core.frequencies import FrequencyGrid, Matching, Resize, Side, match_
 from svcca.core.gap import N_CHANNELS, N_PAIRS, GapSums
 from svcca.core.scatter import slices
 
-SPECTRUM_BYTES = 24 * 2**20
+SPECTRUM_BYTES = 12 * 2**20
 """What the spectra of all layers may take at a time; sets how many samples are folded together."""
 SLAB_BYTES = 4 * 2**20
 """What the frequencies multiplied together may take: they stay near the cores while their products are taken."""
@@ -98,6 +98,7 @@ class SpectralSums:
         self._gap_options = (n_pairs, gap_channels, seed)
         self._matchings: dict[tuple[int, int], Matching] = {}
         self._cross: dict[tuple[int, int], Tensor] = {}
+        self._centred: set[tuple[int, int]] = set()
         for (i, g), (j, h) in product(enumerate(self._groups), repeat=2):
             if (self_comparison and j < i) or not g.left.stop - g.left.start or not h.right.stop - h.right.start:
                 continue
@@ -208,7 +209,7 @@ class SpectralSums:
             cross[slab].baddbmm_(left[x].to(torch.complex128).mT, conjugate)
 
     def moments(self, layer: int) -> SpectralMoments:
-        """Moments of a layer; the scatter's memory is handed over, so ask once."""
+        """Moments of a layer; the scatter's memory is handed over, so ask once, and before `cross`."""
         group = next(group for group in self._groups if layer in group.layers)
         block = group.block(layer)
         scatter, sums = self._scatters.pop(layer), group.sums[:, block]
@@ -221,24 +222,27 @@ class SpectralSums:
         return SpectralMoments(self.n_samples, mean, scatter, group.grid, on_diagonal, off_diagonal)
 
     def cross(self, left: int, right: int) -> tuple[Matching, Tensor]:
-        """X^H Y of a row and a column layer at every pair of matching frequencies, and which these are."""
+        """X^H Y of a row and a column layer at every pair of matching frequencies, a view, and which these are."""
         i, j = (next(k for k, group in enumerate(self._groups) if layer in group.layers) for layer in (left, right))
         if (i, j) not in self._cross:  # one network against itself, below the diagonal
-            matching, cross = self.cross(right, left)
-            return transposed(matching, cross)
-        x_group, y_group = self._groups[i], self._groups[j]
-        matching = self._matchings[i, j]
-        rows, columns = x_group.block(left), y_group.block(right)
-        shift = y_group.right.start
-        cross = self._cross[i, j][:, rows, columns.start - shift : columns.stop - shift].conj().resolve_conj()
-        centred = (matching.x == 0) | (matching.y == 0)
-        index = centred.nonzero().squeeze(1).to(self._device)
-        x_sums = x_group.sums[matching.x[centred].to(self._device)][:, rows]
-        y_sums = y_group.sums[matching.y[centred].to(self._device)][:, columns]
-        mirrored = matching.y_mirrored[centred].to(self._device)
-        y_sums = torch.where(mirrored[:, None], y_sums.conj(), y_sums)
-        cross[index] -= x_sums.conj()[:, :, None] * y_sums[:, None, :] / self.n_samples
-        return matching, cross
+            return transposed(*self.cross(right, left))
+        self._centre(i, j)
+        rows, columns = self._groups[i].block(left), self._groups[j].block(right)
+        shift = self._groups[j].right.start
+        return self._matchings[i, j], self._cross[i, j][:, rows, columns.start - shift : columns.stop - shift].conj()
+
+    def _centre(self, i: int, j: int) -> None:
+        """Take the means off the products that involve a zero frequency; once."""
+        if (i, j) in self._centred:
+            return
+        self._centred.add((i, j))
+        matching, x_group, y_group = self._matchings[i, j], self._groups[i], self._groups[j]
+        index = ((matching.x == 0) | (matching.y == 0)).nonzero().squeeze(1)
+        x_sums = x_group.sums[matching.x[index].to(self._device)][:, x_group.left]
+        y_sums = y_group.sums[matching.y[index].to(self._device)][:, y_group.right]
+        mirrored = matching.y_mirrored[index].to(self._device)
+        y_sums = torch.where(mirrored[:, None], y_sums, y_sums.conj())
+        self._cross[i, j][index.to(self._device)] -= x_sums[:, :, None] * y_sums[:, None, :] / self.n_samples
 
 
 def spectrum(maps: Tensor, origin: Tensor, grid: FrequencyGrid, out: Tensor) -> None:
@@ -260,11 +264,12 @@ def spectrum(maps: Tensor, origin: Tensor, grid: FrequencyGrid, out: Tensor) -> 
 def transposed(matching: Matching, cross: Tensor) -> tuple[Matching, Tensor]:
     """The same pairs seen from the other side."""
     # Pairs are written with x as it is kept: where y is mirrored, both sides are negated.
-    turned = torch.where(matching.y_mirrored.to(cross.device)[:, None, None], cross.conj(), cross).mH
+    flipped = matching.y_mirrored.to(cross.device)[:, None, None]
+    turned = torch.where(flipped, cross.conj(), cross).mH if bool(flipped.any()) else cross.mH
     mirrored = matching.mirrored ^ matching.y_mirrored[matching.members]
     stacked: Side = "y" if matching.stacked == "x" else "x"
     swapped = replace(matching, x=matching.y, y=matching.x, mirrored=mirrored, stacked=stacked)
-    return swapped, turned.resolve_conj()
+    return swapped, turned
 
 
 def _working(maps: Tensor) -> torch.dtype:
@@ -273,11 +278,11 @@ def _working(maps: Tensor) -> torch.dtype:
 
 def _origin(maps: Tensor) -> Tensor:
     """About the mean of each channel: without it a large mean would cost every frequency digits."""
-    first = maps[:1].flatten(2)[:, :, 0] if maps.ndim > 2 else maps[:1]
-    first = first.to(_working(maps))
-    axes = [axis for axis in range(maps.ndim) if axis != 1]
+    some = maps[:16].to(_working(maps))
+    first = some[:1].flatten(2)[:, :, 0] if some.ndim > 2 else some[:1]
+    axes = [axis for axis in range(some.ndim) if axis != 1]
     # Relative to one value, so that a constant channel is exactly zero.
-    shifted = maps.to(first.dtype) - first.reshape(1, -1, *(1 for _ in maps.shape[2:]))
+    shifted = some - first.reshape(1, -1, *(1 for _ in some.shape[2:]))
     return first[0] + shifted.mean(dim=axes)
 
 
