@@ -15,7 +15,7 @@ from svcca.core.gap import N_CHANNELS, N_PAIRS, GapSums
 from svcca.core.scatter import slices
 
 SPECTRUM_BYTES = 12 * 2**20
-"""What the spectra of all layers may take at a time; sets how many samples are folded together."""
+"""What the spectra of all layers may take at a time, or a tenth of the sums: so many samples are folded together."""
 SLAB_BYTES = 4 * 2**20
 """What the frequencies multiplied together may take: they stay near the cores while their products are taken."""
 
@@ -149,7 +149,8 @@ class SpectralSums:
         if not self._allocated:
             self._allocate()
         per_sample = sum(group.grid.n_frequencies * group.channels[-1].stop for group in self._groups)
-        step = max(1, SPECTRUM_BYTES // (per_sample * 2 * max(_working(layer).itemsize for layer in layers)))
+        budget = max(SPECTRUM_BYTES, self.n_bytes() // 10)
+        step = max(1, budget // (per_sample * 2 * max(_working(layer).itemsize for layer in layers)))
         for start in range(0, layers[0].shape[0], step):
             self._fold([layer[start : start + step] for layer in layers])
 
