@@ -280,6 +280,13 @@ def test_a_vector_compares_with_the_means_of_a_map(swap, shape):
     pair = (x, y.reshape(80, 3, *shape))
     got = fourier_cca(*(reversed(pair) if swap else pair), retained_variance=1.0)
     same(got.correlations, expected)
+    maps, vectors = (got.y_filters(2), got.x_filters(2)) if swap else (got.x_filters(2), got.y_filters(2))
+    assert maps.filters.shape == (2, 4, 5, 6)
+    u = flat(x - x.mean(axis=(0, 2, 3), keepdims=True)) @ flat(maps.filters).T
+    v = (y - y.mean(axis=0)) @ flat(vectors.filters).T
+    correlation = (u * v).sum(axis=0) / np.sqrt((u**2).sum(axis=0) * (v**2).sum(axis=0))
+    np.testing.assert_allclose(correlation, expected[:2], atol=EXACT)
+    assert got.frequency_map.shape == ()
 
 
 def test_a_map_whose_mean_was_cut_away_cannot_be_compared_with_a_vector():

@@ -214,9 +214,9 @@ def _waves(coherence: FourierCoherence, side: Side, blocks: Tensor, pairs: Tenso
     rotation = coherence.variate_directions(side).cpu()[blocks, :, :, pairs]
     directions = (whitener @ rotation[..., None]).squeeze(-1)
     grid = layer.grid
-    positions = torch.stack(torch.unravel_index(torch.arange(grid.n_positions), grid.sizes)).double()
+    positions = grid.positions().double()
     cycles = grid.coordinates[index].double() / torch.tensor(grid.sizes, dtype=torch.float64)
-    turns = torch.where(mirrored[..., None], -cycles, cycles) @ positions
+    turns = torch.where(mirrored[..., None], -cycles, cycles) @ positions.mT
     waves = torch.polar(torch.ones_like(turns), -2 * math.pi * turns) / math.sqrt(grid.n_positions)
     return directions.mT @ waves
 

@@ -58,7 +58,13 @@ class FrequencyGrid:
 
     def plane(self, values: Tensor) -> Tensor:
         """Spread one value a kept frequency over all frequencies: (n_frequencies, ...) -> (*sizes, ...)."""
-        return values[self._kept.to(values.device)].reshape(*self.sizes, *values.shape[1:])
+        return values[self._kept.to(values.device)].reshape((*self.sizes, *values.shape[1:]))
+
+    def positions(self) -> Tensor:
+        """Coordinates of all positions of a map, or frequencies of the full plane, (n_positions, n_axes)."""
+        if not self.sizes:
+            return torch.zeros(1, 0, dtype=torch.int64)
+        return torch.stack(torch.unravel_index(torch.arange(self.n_positions), self.sizes), dim=1)
 
 
 @lru_cache(maxsize=64)

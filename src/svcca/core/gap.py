@@ -90,7 +90,7 @@ def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -
     """Draw pairs of unlike frequencies of the full plane: coordinates of both, and the probability of each pair."""
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.tensor(grid.sizes)
-    coordinates = torch.stack(torch.unravel_index(torch.arange(len(energy)), grid.sizes), dim=1)
+    coordinates = grid.positions()
     # With a floor, for a frequency that the first batch lacks may come later.
     share = 0.9 * energy / energy.sum().clamp_min(torch.finfo(energy.dtype).tiny) + 0.1 / len(energy)
     share = share / share.sum()

@@ -122,14 +122,21 @@ def heatmap(matrix: SimilarityMatrix, ax: Axes | None = None) -> tuple[Figure, A
 def _new_axes(n_rows: int, n_columns: int) -> tuple[Figure, Axes, float]:
     """Make a figure that is filled by its axes; returns both, and the side of a cell in inches."""
     cell = min(LARGEST_CELL, max(SMALLEST_CELL, CELLS_ACROSS / max(n_rows, n_columns)))
-    size = (n_columns * cell, n_rows * cell)
+    figure = _figure(figsize=(n_columns * cell, n_rows * cell))
+    return figure, figure.add_axes((0, 0, 1, 1)), cell
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of this size in inches that lays its axes out by itself."""
+    return _figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def _figure(**options: Any) -> Figure:
     if _shows_pyplot_figures():
         from matplotlib import pyplot
 
-        figure = pyplot.figure(figsize=size)
-    else:
-        figure = Figure(figsize=size)
-    return figure, figure.add_axes((0, 0, 1, 1)), cell
+        return pyplot.figure(**options)
+    return Figure(**options)
 
 
 def _fit_figure(figure: Figure, ax: Axes) -> None:
