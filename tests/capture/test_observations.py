@@ -12,7 +12,9 @@ from svcca.capture.observations import (
     Pixels,
     Pool,
     Tokens,
+    advice_on_maps,
     choose_rules,
+    pooled_by_default,
 )
 from svcca.errors import InputError, UnknownOptionError
 
@@ -225,6 +227,42 @@ def test_an_unknown_rule_lists_those_there_are(rule):
 def test_an_unknown_rule_in_a_mapping_offers_the_closest():
     with pytest.raises(UnknownOptionError, match=r"got 'pols'\. Did you mean 'pool'\?"):
         chosen({"conv": "pols"})
+
+
+# -- what auto says ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shapes", "n_samples", "parts"),
+    [
+        (
+            [(9, 64, 32, 32), (9, 64, 8, 8)],
+            2000,
+            ["layers; 'interpolate', since their", "out of reach, with 2,000 samples for up to 65,536"],
+        ),
+        (
+            [(9, 4, 3, 3)] * 2,
+            180,
+            ["layers; 'pixels', since they have one size", "in reach, with 180 samples for up to 36"],
+        ),
+        ([(9, 4, 3, 3)], 179, ["'flatten' is out of reach"]),
+        (
+            [(9, 4, 7, 7), (9, 4, 5, 5)],
+            100,
+            ["Fourier(resize=...) since their sizes do not divide each other; 'interpolate'"],
+        ),
+    ],
+)
+def test_auto_says_what_pool_leaves_out_and_what_these_shapes_and_samples_allow(shapes, n_samples, parts):
+    text = advice_on_maps(shapes, n_samples)
+    assert text.startswith("Maps were observed by 'pool'")
+    assert all(part in text for part in parts), text
+
+
+def test_the_advice_is_about_maps_left_to_auto():
+    assert pooled_by_default("auto", SHAPES) == {"conv": (5, 3, 4, 2)}
+    assert pooled_by_default({"fc": "flatten"}, SHAPES) == {"conv": (5, 3, 4, 2)}
+    assert pooled_by_default("pool", SHAPES) == pooled_by_default({"conv": "pool"}, SHAPES) == {}
 
 
 # -- interpolate ------------------------------------------------------------------------------------------------------

@@ -199,3 +199,12 @@ def test_the_model_is_left_as_it_was():
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_comparison_left_to_auto_records_what_its_maps_allow():
+    a = net(0)
+    matrix = svcca.compare(a, None, IMAGES, layers=NAMES, measure=["svcca", "linear_cka"], progress=False)
+    assert matrix.warnings[-1].startswith("Maps were observed by 'pool'")
+    assert "with 90 samples for up to 192 features" in matrix.warnings[-1]
+    assert matrix["linear_cka"].warnings[-1] == matrix.warnings[-1]
+    assert not any("pool" in note for note in compared(a, None, IMAGES).warnings)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from svcca.capture.layers import matches
-from svcca.core.frequencies import RESIZE, Resize
+from svcca.core.frequencies import RESIZE, Resize, match_frequencies
 from svcca.core.resample import largest, resized
 from svcca.errors import InputError, message, unknown_option
 
@@ -274,6 +276,9 @@ class MeanToken:
         return ()
 
 
+SAMPLES_A_FEATURE = 5
+"""Samples for each feature from which `flatten` is within reach."""
+
 RULES: dict[str, Observation] = {
     "flatten": Flatten(),
     "pixels": Pixels(),
@@ -315,6 +320,43 @@ def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]
         raise InputError(message("observe", "'fourier' for every layer or for none", "several rules", "", remedy))
     largest_maps = _largest_maps(rules, networks)
     return [{name: _sized(rule, largest_maps) for name, rule in network_rules.items()} for network_rules in rules]
+
+
+def pooled_by_default(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the maps that "auto" observes by `pool`, by layer."""
+    return {
+        name: tuple(shape) for name, shape in shapes.items() if len(shape) > 3 and _asked_for(observe, name) is None
+    }
+
+
+def advice_on_maps(shapes: Sequence[tuple[int, ...]], n_samples: int) -> str:
+    """Say what `pool` leaves out of maps, and which rules these sizes and this many samples allow instead.
+
+    Args:
+        shapes: Of the maps, samples first.
+        n_samples: Number of samples.
+    """
+    sizes = {shape[2:] for shape in shapes}
+    widest = max(math.prod(shape[1:]) for shape in shapes)
+    text = (
+        "Maps were observed by 'pool', which lets any two layers be compared: the mean of each channel over all "
+        "positions. To compare whole maps: 'fourier' for convolutional layers"
+    )
+    if any(_do_not_match(a, b) for a, b in combinations(sorted(sizes), 2)):
+        text += ", with Fourier(resize=...) since their sizes do not divide each other"
+    text += "; 'pixels', since they have one size" if len(sizes) == 1 else "; 'interpolate', since their sizes differ"
+    enough = n_samples >= SAMPLES_A_FEATURE * widest
+    reach = "in reach" if enough else "out of reach"
+    return f"{text}; 'flatten' is {reach}, with {n_samples:,} samples for up to {widest:,} features."
+
+
+def _do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Tell whether two maps have no frequencies in common by themselves."""
+    try:
+        match_frequencies(a, b, None, "")
+    except InputError:
+        return True
+    return False
 
 
 def fourier_rule(observe: Observe) -> Fourier | None:

@@ -14,7 +14,15 @@ from torch import Tensor
 from svcca.capture.batches import attention_mask, batch_size
 from svcca.capture.hooks import preserved_rng
 from svcca.capture.layers import matches, unmatched
-from svcca.capture.observations import Fourier, Observation, Observe, choose_rules, fourier_rule, size_in_words
+from svcca.capture.observations import (
+    Fourier,
+    Observation,
+    Observe,
+    choose_rules,
+    fourier_rule,
+    pooled_by_default,
+    size_in_words,
+)
 from svcca.capture.sources import ArraySource, Source
 from svcca.core.arrays import check_finite
 from svcca.core.frequencies import match_frequencies
@@ -48,6 +56,7 @@ class ObservedNetwork:
         self.layers: tuple[ObservedLayer, ...] = ()
         self.dropped: list[str] = []
         self.n_inputs = 0
+        self.pooled_by_default: Mapping[str, tuple[int, ...]] = {}
         self._rules: Mapping[str, Observation] = {}
         self._mask: Tensor | None = None
         self._where = ""
@@ -189,6 +198,7 @@ def _first_rows(
     blocks = []
     for network, rules, own, each in zip(networks, choose_rules(observe, shapes), shapes, outputs, strict=True):
         network.settle(rules, own)
+        network.pooled_by_default = pooled_by_default(observe, own)
         blocks.append(network.observed(each, batch, where))
     _check_frequencies(networks, fourier_rule(observe))
     return blocks

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from svcca.capture.accumulate import Pass
+from svcca.capture.observations import advice_on_maps
 from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.chance import cca_mean
@@ -161,3 +162,13 @@ def with_remark_on_dependence(matrix: SimilarityMatrix, n_inputs: int) -> Simila
         cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
         remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
     return replace(matrix, warnings=(*matrix.warnings, f"{remark}."), others=others)
+
+
+def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[ObservedNetwork]) -> SimilarityMatrix:
+    """Record what "auto" left out of maps, and which rules would take it in; a remark, not a warning that is issued."""
+    shapes = [shape for network in networks for shape in network.pooled_by_default.values()]
+    if not shapes:
+        return matrix
+    others = tuple(with_remark_on_pooling(other, networks) for other in matrix.others)
+    remark = advice_on_maps(shapes, matrix.n_samples)
+    return replace(matrix, warnings=(*matrix.warnings, remark), others=others)

@@ -14,7 +14,7 @@ from svcca.capture.batches import Forward, ShiftedBatches, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observations import Fourier, Observe, fourier_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
-from svcca.compare.matrices import similarity_matrices, with_remark_on_dependence
+from svcca.compare.matrices import similarity_matrices, with_remark_on_dependence, with_remark_on_pooling
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
 from svcca.core.fourier_grid import FourierAccumulator
@@ -109,7 +109,9 @@ def compare(
     matrix = similarity_matrices(passed, chosen, step, progress)
     for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
         warnings.warn(note, SvccaWarning, stacklevel=2)
-    return matrix if fourier else with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
+    if fourier is None:
+        matrix = with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
+    return with_remark_on_pooling(matrix, passed.networks)
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
