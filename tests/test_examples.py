@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SHORT = ("two_models.py", "transformer_with_padding.py", "saved_activations.py", "fourier_exact.py")
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"
 
 
@@ -18,7 +19,7 @@ def run(script: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("script", ["two_models.py", "transformer_with_padding.py", "saved_activations.py"])
+@pytest.mark.parametrize("script", SHORT)
 def test_an_example_runs_and_its_claim_holds(script: str, tmp_path: Path) -> None:
     assert run(script, tmp_path)
 
@@ -33,6 +34,6 @@ def test_two_seeds_on_cifar10_are_compared_and_reported(tmp_path: Path) -> None:
 
 def test_every_example_is_tested_and_short() -> None:
     scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert scripts == {"two_models.py", "transformer_with_padding.py", "saved_activations.py", "cifar10_two_seeds.py"}
+    assert scripts == {*SHORT, "cifar10_two_seeds.py"}
     for script in scripts:
         assert len((ROOT / "examples" / script).read_text().splitlines()) <= 60
