@@ -208,3 +208,12 @@ def test_a_comparison_left_to_auto_records_what_its_maps_allow():
     assert "with 90 samples for up to 192 features" in matrix.warnings[-1]
     assert matrix["linear_cka"].warnings[-1] == matrix.warnings[-1]
     assert not any("pool" in note for note in compared(a, None, IMAGES).warnings)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_nets_on_a_gpu_give_the_same():
+    rule = svcca.Fourier(phases=2)
+    expected = compared(net(0), net(1), IMAGES, observe=rule)
+    got = compared(net(0).cuda(), net(1).cuda(), IMAGES, observe=rule)
+    np.testing.assert_allclose(got.values, expected.values, atol=1e-6)

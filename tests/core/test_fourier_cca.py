@@ -18,6 +18,7 @@ from svcca.core.fourier_cca import fourier_cca
 from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.registry import MEASURES
 from svcca.core.subspace import SVDStep
+from svcca.core.translation import translation_gap
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError, SvccaWarning, UnknownOptionError
 
 EXACT = 1e-10
@@ -484,3 +485,23 @@ def test_conv_is_the_circular_one():
     padded = torch.nn.functional.pad(torch.from_numpy(images), (0, 1, 0, 1), mode="circular")
     expected = torch.nn.functional.conv2d(padded, torch.from_numpy(kernel)).numpy()
     np.testing.assert_allclose(conv(images, kernel), expected, atol=1e-12)
+
+
+# -- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("strides", [(1, 1), (1, 2), (2, 1)])
+def test_a_gpu_gives_the_same(strides):
+    layers = Layers(24, (4, 4), 2, 3, *strides)
+    here = [torch.from_numpy(maps) for maps in layers.over(shifted(layers.images, 2))]
+    there = [maps.cuda() for maps in here]
+    expected, got = (fourier_cca(*pair, retained_variance=1.0) for pair in (here, there))
+    same(got.correlations, expected.correlations)
+    np.testing.assert_allclose(got.frequency_map, expected.frequency_map, atol=EXACT)
+    np.testing.assert_allclose(np.abs(got.x_filters(3).filters), np.abs(expected.x_filters(3).filters), atol=1e-6)
+    for name in ("pwcca", "linear_cka", "procrustes", "svcca_weighted", "linear_regression_r2"):
+        assert got.evaluate(name).similarity == pytest.approx(expected.evaluate(name).similarity, abs=EXACT)
+    gaps = (translation_gap(maps) for maps in (here[0], there[0]))
+    assert next(gaps).before == pytest.approx(next(gaps).before, abs=1e-9)
