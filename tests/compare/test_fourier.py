@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import svcca
+from live_bytes import LiveBytes
 from shifts import shifted
 from svcca.errors import InputError, SvccaWarning, UnknownOptionError
 
@@ -190,6 +191,17 @@ def test_the_gap_is_recorded_warned_of_saved_and_shown(tmp_path):
     assert "Translation gap" in page
     assert f"{gap:.2f}" in page
     assert "Translation gap" not in svcca.compare({"a": IMAGES}, observe="pool").report(tmp_path / "p.html").read_text()
+
+
+def test_memory_does_not_grow_with_the_number_of_batches():
+    def peak(n_batches):
+        a, b = net(0), net(1)
+        with LiveBytes() as memory:
+            compared(a, b, (IMAGES[:30] + i for i in range(n_batches)))
+        return memory.peak
+
+    few, many = peak(4), peak(16)
+    assert 0 < many <= 1.001 * few
 
 
 def test_the_model_is_left_as_it_was():

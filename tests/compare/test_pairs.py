@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import reference
 import svcca
+from live_bytes import LiveBytes
 from svcca.core.chance import cca_mean
 from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
@@ -406,27 +405,6 @@ def test_two_encoders_are_compared_token_by_token():
 
 
 # Memory
-
-
-class LiveBytes(TorchDispatchMode):
-    """Peak bytes of the tensors that torch operations make and that are alive at one time."""
-
-    def __init__(self):
-        super().__init__()
-        self.made, self.total, self.peak = {}, 0, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-                self.total += storage.nbytes()
-        if self.total > self.peak:  # what has gone is struck off only where it could matter
-            self.made = {key: entry for key, entry in self.made.items() if not entry[0].expired()}
-            self.total = sum(size for _, size in self.made.values())
-            self.peak = max(self.peak, self.total)
-        return result
 
 
 def peak(n_batches):

@@ -14,7 +14,7 @@ from svcca.core.frequencies import FrequencyGrid, Matching, Resize, Side, match_
 from svcca.core.gap import N_CHANNELS, N_PAIRS, GapSums
 from svcca.core.scatter import slices
 
-SPECTRUM_BYTES = 12 * 2**20
+SPECTRUM_BYTES = 10 * 2**20
 """What the spectra of all layers may take at a time, or a tenth of the sums: so many samples are folded together."""
 SLAB_BYTES = 4 * 2**20
 """What the frequencies multiplied together may take: they stay near the cores while their products are taken."""
