@@ -11,7 +11,10 @@ from importlib import metadata as _metadata
 
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.compare.dynamics import learning_dynamics
+from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.pairs import compare
+from svcca.compare.recorder import DynamicsRecorder
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.cca import CCAResult, cca, svcca
 from svcca.core.coherence import Coherence
@@ -45,6 +48,7 @@ __all__ = [
     "MEASURES",
     "CCAResult",
     "Coherence",
+    "DynamicsRecorder",
     "Filters",
     "Flatten",
     "Fourier",
@@ -53,6 +57,7 @@ __all__ = [
     "JointMoments",
     "LastToken",
     "LayerSummary",
+    "LearningDynamics",
     "MeanToken",
     "Moments",
     "PCAResult",
@@ -71,6 +76,7 @@ __all__ = [
     "cca",
     "compare",
     "fourier_cca",
+    "learning_dynamics",
     "linear_cka",
     "linear_regression_r2",
     "load_activations",

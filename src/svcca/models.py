@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib
-import pickle
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from svcca.capture.checkpoints import load_checkpoint
 from svcca.errors import FileError, InputError, message
-
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-STATE_KEYS = ("state_dict", "model_state_dict", "model")
 
 
 def import_object(spec: str) -> object:
@@ -61,69 +56,6 @@ def build_model(spec: str, checkpoint: Path | None) -> nn.Module:
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model
-
-
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load weights into a model from .safetensors or a torch file, read with weights_only.
-
-    A state dict inside "state_dict", "model_state_dict" or "model" is found; names led by a wrapper ("module.") fit.
-
-    Raises:
-        FileError: If the file is missing, damaged, holds code, or its names or shapes are not the model's.
-    """
-    where = f"checkpoint {path}"
-    state = _unwrapped(_read_state(path, where), set(model.state_dict()))
-    try:
-        report = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise FileError(message(where, "weights of the model's shapes", str(error))) from error
-    if report.missing_keys or report.unexpected_keys:
-        got = f"missing {_some(report.missing_keys)}; unexpected {_some(report.unexpected_keys)}"
-        raise FileError(message(where, "the model's own weights", got, "It comes from another architecture"))
-
-
-def _read_state(path: Path, where: str) -> Mapping[str, Tensor]:
-    state: Any
-    if not path.is_file():
-        raise FileError(message(where, "a file", "none there"))
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        cause = "It holds more than weights, or is damaged; running code from a file is refused"
-        remedy = "Save model.state_dict() instead"
-        raise FileError(message(where, "a state dict", f"{str(error).splitlines()[0]}", cause, remedy)) from error
-    except Exception as error:  # torch.load raises whatever the damaged byte meets
-        got = f"{type(error).__name__}: {error}"
-        raise FileError(
-            message(where, "a readable checkpoint", got, "The file is truncated or no such file")
-        ) from error
-    for key in STATE_KEYS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
-    if not named or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise FileError(message(where, "a state dict of tensors", type(state).__name__))
-    tensors: Mapping[str, Tensor] = state
-    return tensors
-
-
-def _unwrapped(state: Mapping[str, Tensor], own_names: set[str]) -> Mapping[str, Tensor]:
-    """Take wrappers' prefixes off, one after the other, where they lead every name and are not the model's own."""
-    while state and not own_names & set(state):
-        prefix = next((p for p in WRAPPER_PREFIXES if all(name.startswith(p) for name in state)), None)
-        if prefix is None:
-            break
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5]) or "none"
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
 def load_inputs(spec: str) -> object:

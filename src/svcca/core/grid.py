@@ -32,6 +32,11 @@ class CoherenceGrid:
     columns: tuple[Subspace, ...]
     matrix: Tensor
 
+    @classmethod
+    def from_subspaces(cls, rows: Sequence[Subspace], columns: Sequence[Subspace]) -> CoherenceGrid:
+        """Pair layers that hold their bases over the same samples: one product a row layer."""
+        return cls(tuple(rows), tuple(columns), _products(rows, columns))
+
     def pair(self, row: int, column: int) -> Coherence:
         """Give one pair's coherence: a view, no copy."""
         row_slices = slices([layer.rank for layer in self.rows])
@@ -152,7 +157,7 @@ class GridAccumulator:
                 layers.append(self._constant(len(layers)))
         left, right = self._sides(layers)
         if self._sums is None:
-            return CoherenceGrid(left, right, _products(left, right))
+            return CoherenceGrid.from_subspaces(left, right)
         return CoherenceGrid(left, right, _whitened(cross, left, right))
 
     def _decompose_rows(self, index: int, name: str, step: SVDStep) -> Subspace:

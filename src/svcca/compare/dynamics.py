@@ -1,0 +1,226 @@
+"""Learning dynamics: every layer at every step of training against the layers at its end."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from svcca.capture.batches import Forward
+from svcca.capture.checkpoints import Weights, find_checkpoints
+from svcca.capture.layers import unwrap
+from svcca.capture.observations import Observe
+from svcca.compare.dynamics_result import LearningDynamics
+from svcca.compare.result import LayerSummary
+from svcca.compare.snapshots import Settings, Snapshot, path_of, probe_of, saved_snapshots, take_snapshot
+from svcca.core.grid import CoherenceGrid
+from svcca.core.registry import Measure, Similarity, evaluate, get_measure
+from svcca.core.subspace import WHOLE, SVDStep
+from svcca.errors import FileError, InputError, SvccaWarning, message, unknown_option
+from svcca.files import PathLike
+from svcca.progress import track
+
+Against = Literal["last", "previous"]
+"""What each step is compared with."""
+Load = Callable[[], Snapshot]
+"""Gives a snapshot when it is needed, so that few are in memory at a time."""
+
+
+def learning_dynamics(
+    model: nn.Module,
+    checkpoints: PathLike | Sequence[Weights],
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    measure: str = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    against: Against = "last",
+    steps: Sequence[int] | None = None,
+    forward: Forward | None = None,
+    folder: PathLike | None = None,
+    skip_unreadable: bool = False,
+    progress: bool | None = None,
+) -> LearningDynamics:
+    """Compare every layer at every checkpoint with the layers at the last one.
+
+    Each checkpoint's layers are decomposed once over the same inputs; pairs then cost small products.
+
+    Args:
+        model: The network; its own weights play no part, and it is left as it is.
+        checkpoints: A folder, or a list of files, folders or state dicts: .pt, .pth, .bin and Lightning's .ckpt (read
+            with weights_only), .safetensors, Hugging Face's `checkpoint-500` folders.
+        data: The probe set: a loader, a tensor or a dict of tensors, as for `compare`. Its batches are kept, so that a
+            loader that shuffles gives every checkpoint the same inputs.
+        layers: Names or glob patterns; default: every leaf module.
+        measure: Name of a measure.
+        observe: What is a sample and what a feature, as for `compare`; not "fourier".
+        retained_variance: Share of each layer's variance that the SVD step keeps.
+        against: "last" (default) compares with the last checkpoint, "previous" with the one before.
+        steps: Of the checkpoints, where their names do not tell; ascending.
+        forward: Your own way to run the model: forward(model, batch).
+        folder: Where the bases of each checkpoint are kept; a run that was interrupted goes on from there. Use another
+            one for other inputs.
+        skip_unreadable: Leave out checkpoints that cannot be read, with a warning, instead of stopping.
+        progress: Whether to show a bar; None: on a terminal.
+
+    Returns:
+        Similarities (steps, layers, layers) with ranks and chance levels; tables, plots, the step at which each layer
+        has converged.
+
+    Raises:
+        FileError: For a checkpoint that cannot be read or does not fit the model; names that are missing and unexpected
+            are listed.
+        InputError: For fewer than two checkpoints, steps out of order, or anything about a batch or a layer.
+
+    Cost:
+        For T checkpoints and L layers: T forward passes, T L decompositions, T L^2 products of kept bases. Memory: the
+        rows of one checkpoint and the bases of two.
+
+    References:
+        Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.1 and figure 4.
+    """
+    chosen = get_measure(measure)
+    step = SVDStep(retained_variance)
+    settings = Settings.of(layers, observe, step if chosen.svd_step else WHOLE)
+    found = find_checkpoints(checkpoints, steps)
+    if len(found) < 2:
+        raise InputError(message("learning_dynamics", "at least two checkpoints", f"one, {found[0].name}"))
+    probe = probe_of(data)
+    network = copy.deepcopy(unwrap(model))
+    kept = prepared(folder)
+    loads: list[Load] = []
+    for checkpoint in track(found, "Checkpoints", progress):
+        try:
+            snapshot = known(kept.get(checkpoint.step), settings)
+            if snapshot is None:
+                checkpoint.load_into(network)
+                snapshot = take_snapshot(network, probe, checkpoint.step, settings, observe, forward)
+        except FileError as error:
+            if not skip_unreadable:
+                raise
+            warnings.warn(f"Left out: {error}", SvccaWarning, stacklevel=2)
+            continue
+        loads.append(stored(snapshot, folder))
+    if len(loads) < 2:
+        raise InputError(message("learning_dynamics", "at least two readable checkpoints", str(len(loads))))
+    return dynamics_of(loads, chosen, step, against, type(network).__name__, progress)
+
+
+def dynamics_of(
+    loads: Sequence[Load], measure: Measure, step: SVDStep, against: Against, title: str, progress: bool | None
+) -> LearningDynamics:
+    """Compare snapshots in order of their steps.
+
+    Raises:
+        UnknownOptionError: If `against` is neither "last" nor "previous".
+        InputError: If the snapshots are of different layers or samples.
+    """
+    if against not in ("last", "previous"):
+        raise unknown_option("learning_dynamics", "against", against, ["last", "previous"])
+    last = loads[-1]()
+    grids, taken, ranks = [], [], []
+    pairs = ((load, None) for load in loads) if against == "last" else ((b, a) for a, b in pairwise(loads))
+    total = len(loads) if against == "last" else len(loads) - 1
+    before: Snapshot | None = None
+    for load, previous in track(_Sized(pairs, total), "Steps", progress):
+        snapshot = load()
+        if previous is not None:
+            before = previous() if before is None else before
+        reference = last if previous is None else before
+        assert reference is not None, "set just above"
+        grids.append(_similarities(snapshot, reference, measure, step))
+        taken.append(snapshot.step)
+        ranks.append([subspace.rank for subspace in snapshot.subspaces])
+        before = snapshot
+    doubts = [text for grid in grids for row in grid for pair in row for text in pair.warnings]
+    notes = (doubts[-1],) if doubts else ()
+    for note in notes:
+        warnings.warn(note, SvccaWarning, stacklevel=3)
+    return LearningDynamics(
+        values=np.array([[[pair.similarity for pair in row] for row in grid] for grid in grids]),
+        chance=np.array([[[pair.chance for pair in row] for row in grid] for grid in grids]),
+        ranks=np.array(ranks),
+        steps=np.array(taken),
+        layers=tuple(
+            LayerSummary(name, subspace.n_features, subspace.rank, observation)
+            for name, subspace, observation in zip(last.names, last.subspaces, last.observations, strict=True)
+        ),
+        measure=measure.name,
+        retained_variance=step.retained_variance if measure.svd_step else 1.0,
+        n_samples=last.n_samples,
+        against=against,
+        title=title,
+        warnings=notes,
+    )
+
+
+class _Sized:
+    """Pairs with a length, for the progress bar."""
+
+    def __init__(self, pairs: object, total: int) -> None:
+        self._pairs, self._total = pairs, total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._pairs)  # type: ignore[call-overload]
+
+
+def _similarities(snapshot: Snapshot, reference: Snapshot, measure: Measure, step: SVDStep) -> list[list[Similarity]]:
+    """Every layer of one snapshot against every layer of another."""
+    for what, got, expected in (
+        ("layers", snapshot.names, reference.names),
+        ("number of rows", snapshot.n_samples, reference.n_samples),
+        ("settings", snapshot.settings, reference.settings),
+    ):
+        if got != expected:
+            where = f"snapshots at steps {snapshot.step} and {reference.step}"
+            remedy = "Take them with the same layers, rule and probe set; use an empty folder"
+            raise InputError(message(where, f"the same {what}", f"{got} and {expected}", "", remedy))
+    grid = CoherenceGrid.from_subspaces(snapshot.subspaces, reference.subspaces)
+    return [
+        [
+            evaluate(measure, grid.pair(i, j), step, f"{row} at step {snapshot.step} x {column}")
+            for j, column in enumerate(reference.names)
+        ]
+        for i, row in enumerate(snapshot.names)
+    ]
+
+
+def prepared(folder: PathLike | None) -> dict[int, Path]:
+    """Make the folder where there is none; give the snapshots in it by step."""
+    if folder is not None:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(message(f"folder {folder}", "a folder for snapshots", str(error.strerror))) from error
+    return saved_snapshots(folder)
+
+
+def known(path: Path | None, settings: Settings) -> Snapshot | None:
+    """Give a snapshot that was kept, where it is whole and of these settings."""
+    if path is None:
+        return None
+    try:
+        snapshot = Snapshot.load(path)
+    except FileError:
+        return None  # half-written by another tool, or damaged: it is taken again
+    return snapshot if snapshot.settings == settings else None
+
+
+def stored(snapshot: Snapshot, folder: PathLike | None) -> Load:
+    """Write a snapshot to the folder, to be read when it is needed; without one it stays in memory."""
+    if folder is None:
+        return lambda: snapshot
+    path = path_of(Path(folder), snapshot.step)
+    if known(path if path.is_file() else None, snapshot.settings) is None:
+        snapshot.save(Path(folder))
+    return lambda: Snapshot.load(path)

@@ -1,0 +1,214 @@
+"""What watching a network train returns: similarities by step, layer and layer, with their chance levels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions
+from svcca.errors import FileError, InputError, message
+from svcca.files import PathLike, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMAT = "svcca.learning_dynamics"
+FORMAT_VERSION = 1
+ARRAYS = ("values", "chance", "ranks", "steps")
+
+
+@dataclass(frozen=True, eq=False)
+class LearningDynamics:
+    """Similarity of every layer at every step of training with the layers at the last step (or the step before).
+
+    Attributes:
+        values: Similarities, (n_steps, layers at that step, layers it is compared with), float64.
+        chance: What unrelated layers of the same ranks would give, likewise.
+        ranks: Kept directions of each layer at each step, (n_steps, n_layers).
+        steps: Steps of training, ascending, (n_steps,).
+        layers: Layers in order of execution, with their ranks at the last step.
+        measure: Name of the measure.
+        retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
+        n_samples: Rows of the probe set.
+        against: "last" or "previous".
+        title: What was trained.
+        warnings: What a reader must know before trusting a value, in plain words.
+        versions: Versions of svcca, torch and Python.
+    """
+
+    values: npt.NDArray[np.float64]
+    chance: npt.NDArray[np.float64]
+    ranks: npt.NDArray[np.int64]
+    steps: npt.NDArray[np.int64]
+    layers: tuple[LayerSummary, ...]
+    measure: str
+    retained_variance: float
+    n_samples: int
+    against: str = "last"
+    title: str = ""
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=current_versions)
+
+    def __post_init__(self) -> None:
+        """Hold the shapes together; freeze the arrays."""
+        n_steps, n_layers = len(self.steps), len(self.layers)
+        cube = (n_steps, n_layers, n_layers)
+        shapes: dict[str, tuple[int, ...]] = {"values": cube, "chance": cube, "ranks": cube[:2], "steps": cube[:1]}
+        for name, shape in shapes.items():
+            array = np.array(getattr(self, name), dtype=np.float64 if name in ("values", "chance") else np.int64)
+            if array.shape != shape:
+                raise InputError(message(f"LearningDynamics {name}", f"shape {shape}", f"shape {array.shape}"))
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the layers."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def curves(self) -> npt.NDArray[np.float64]:
+        """Similarity of each layer with itself at the last step (or the step before), (n_steps, n_layers)."""
+        return np.diagonal(self.values, axis1=1, axis2=2).copy()
+
+    def to_frame(self) -> pd.DataFrame:
+        """The curves, a row a step and a column a layer."""
+        import pandas as pd
+
+        return pd.DataFrame(self.curves, index=pd.Index(self.steps, name="step"), columns=list(self.labels))
+
+    def at(self, step: int) -> SimilarityMatrix:
+        """Layers at one step against the layers it is compared with.
+
+        Raises:
+            InputError: If there is no such step; the steps there are are listed.
+        """
+        if step not in self.steps:
+            known = ", ".join(str(known) for known in self.steps)
+            raise InputError(message("LearningDynamics.at", f"one of the steps {known}", str(step)))
+        index = int(np.flatnonzero(self.steps == step)[0])
+        rows = tuple(
+            LayerSummary(layer.name, layer.n_features, int(rank), layer.observation)
+            for layer, rank in zip(self.layers, self.ranks[index], strict=True)
+        )
+        reference = f"step {self.steps[-1]}" if self.against == "last" else "the step before"
+        return SimilarityMatrix(
+            self.values[index],
+            rows,
+            self.layers,
+            self.measure,
+            self.retained_variance,
+            self.n_samples,
+            self.chance[index],
+            warnings=self.warnings,
+            row_title=f"{self.title} at step {step}",
+            column_title=reference,
+            versions=self.versions,
+        )
+
+    def convergence_steps(self, threshold: float = 0.9) -> dict[str, int]:
+        """First step from which each layer stays at or above a similarity with itself at the end.
+
+        Raises:
+            InputError: For a threshold outside (0, 1], or curves against the step before.
+        """
+        if self.against != "last":
+            raise InputError(message("convergence_steps", "curves against the last step", f"{self.against!r}"))
+        if not 0 < threshold <= 1:
+            raise InputError(message("convergence_steps", "a threshold in (0, 1]", str(threshold)))
+        # The last step is the layer itself, at 1 but for rounding.
+        above = self.curves >= threshold - 1e-9
+        stays = np.logical_and.accumulate(above[::-1], axis=0)[::-1]
+        first = len(self.steps) - stays.sum(axis=0)
+        return {name: int(self.steps[min(i, len(self.steps) - 1)]) for name, i in zip(self.labels, first, strict=True)}
+
+    def depth_correlation(self, threshold: float = 0.9) -> float | None:
+        """Spearman's rank correlation of depth with the step of convergence: above 0, lower layers converge first.
+
+        None where all layers converge at the same step, or there is one layer only.
+        """
+        import pandas as pd
+
+        steps = pd.Series(list(self.convergence_steps(threshold).values()))
+        if steps.nunique() < 2:
+            return None
+        depth = pd.Series(np.arange(len(steps)))
+        return float(depth.rank().corr(steps.rank()))
+
+    def summary(self, threshold: float = 0.9) -> pd.DataFrame:
+        """A row a layer: the step at which it has converged, where it started, its chance level and ranks."""
+        import pandas as pd
+
+        chance = np.diagonal(self.chance, axis1=1, axis2=2)
+        return pd.DataFrame(
+            {
+                "converged at": list(self.convergence_steps(threshold).values()),
+                "first": self.curves[0],
+                "chance": chance.max(axis=0),
+                "first rank": self.ranks[0],
+                "last rank": self.ranks[-1],
+            },
+            index=pd.Index(list(self.labels), name="layer"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON types."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plain |= {name: plain[name].tolist() for name in ARRAYS}
+        plain |= {"layers": [asdict(layer) for layer in self.layers], "warnings": list(self.warnings)}
+        return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
+
+    def save(self, path: PathLike) -> Path:
+        """Write the result as JSON; nothing half-written is left behind.
+
+        Raises:
+            FileError: If the file cannot be written.
+        """
+        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: PathLike) -> LearningDynamics:
+        """Read a result that `save` wrote.
+
+        Raises:
+            FileError: If the file is missing, is no such JSON, or comes from a newer version.
+        """
+        where = f"load {path}"
+        try:
+            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(message(where, "a readable file", str(error.strerror))) from error
+        except ValueError as error:
+            raise FileError(message(where, "JSON that LearningDynamics.save wrote", str(error))) from error
+        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
+            raise FileError(message(where, f'JSON with "format": "{FORMAT}"', "another kind of file"))
+        if (version := plain.pop("version", None)) != FORMAT_VERSION:
+            remedy = "Upgrade svcca to read it"
+            raise FileError(message(where, f"format version {FORMAT_VERSION}", str(version), remedy=remedy))
+        try:
+            layers = tuple(LayerSummary(**layer) for layer in plain.pop("layers"))
+            arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
+            return cls(**plain | arrays | {"layers": layers, "warnings": tuple(plain["warnings"])})
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
+            raise FileError(message(where, "every field of a LearningDynamics", str(error))) from error
+
+    # The pictures live a step further down the flow; they are imported when asked for, and only there.
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw a line a layer over the steps, with the chance level; returns figure and axes."""
+        from svcca.report.dynamics import plot_lines
+
+        return plot_lines(self, ax)
+
+    def plot_panes(self, n_panes: int = 4) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw layers against layers at some steps, first and last among them; returns figure and axes."""
+        from svcca.report.dynamics import plot_panes
+
+        return plot_panes(self, n_panes)

@@ -1,0 +1,203 @@
+"""What is kept of a network at one step of training: each layer's small basis over a fixed probe set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from svcca.capture.batches import Forward, batches_of
+from svcca.capture.layers import unmatched
+from svcca.capture.observations import Observe, fourier_rule
+from svcca.capture.observed import ObservedNetwork, observed_rows
+from svcca.capture.sources import ModelSource
+from svcca.core.subspace import Subspace, SVDStep
+from svcca.errors import FileError, InputError, message
+from svcca.files import PathLike, write_atomically
+
+FORMAT = "svcca.snapshot.1"
+KEPT = ("basis", "singular_values", "directions", "mean")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How snapshots are taken; only snapshots of the same settings compare.
+
+    Attributes:
+        layers: Names or patterns of the layers; None: every leaf module.
+        observe: The observation rule, as text.
+        step: The SVD step that bases are cut by.
+    """
+
+    layers: tuple[str, ...] | None
+    observe: str
+    step: SVDStep
+
+    @classmethod
+    def of(cls, layers: str | Sequence[str] | None, observe: Observe, step: SVDStep) -> Settings:
+        """Settings from the arguments of a call.
+
+        Raises:
+            InputError: For the Fourier rule, which has no basis of samples.
+        """
+        if fourier_rule(observe) is not None:
+            remedy = "Use 'pool', or Pixels(n_positions=...)"
+            raise InputError(message("learning dynamics", "a rule that gives rows", "'fourier'", "", remedy))
+        names = (layers,) if isinstance(layers, str) else layers
+        return cls(None if names is None else tuple(names), repr(observe), step)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Every layer of a network at one step, over the probe set.
+
+    Attributes:
+        step: When it was taken.
+        names: Layers in order of execution.
+        observations: Rule by which each became rows.
+        subspaces: Singular values, directions and orthonormal basis of each, on the CPU.
+        settings: How it was taken.
+    """
+
+    step: int
+    names: tuple[str, ...]
+    observations: tuple[str, ...]
+    subspaces: tuple[Subspace, ...]
+    settings: Settings
+
+    @property
+    def n_samples(self) -> int:
+        """Rows of the probe set."""
+        return self.subspaces[0].n_samples
+
+    def save(self, folder: Path) -> Path:
+        """Write the snapshot into a folder as .safetensors; nothing half-written is left behind.
+
+        Raises:
+            FileError: If it cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        tensors = {
+            f"{index}.{name}": getattr(subspace, name).contiguous()
+            for index, subspace in enumerate(self.subspaces)
+            for name in KEPT
+        }
+        rest = {
+            "step": self.step,
+            "names": self.names,
+            "observations": self.observations,
+            "settings": asdict(self.settings),
+            "n_samples": self.n_samples,
+            "total_variance": [subspace.total_variance for subspace in self.subspaces],
+            "uncut_nuclear_norm": [subspace.uncut_nuclear_norm for subspace in self.subspaces],
+        }
+        metadata = {"format": FORMAT, "snapshot": json.dumps(rest)}
+        return write_atomically(path_of(folder, self.step), lambda path: save_file(tensors, path, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: Path) -> Snapshot:
+        """Read a snapshot that `save` wrote.
+
+        Raises:
+            FileError: If the file is no snapshot, or damaged.
+        """
+        from safetensors import safe_open
+
+        where = f"snapshot {path}"
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    got = metadata.get("format", "another kind of file")
+                    raise FileError(message(where, f"a snapshot of format {FORMAT}", got, "", "Delete it"))
+                rest: dict[str, Any] = json.loads(metadata["snapshot"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, no mapping)
+            plain = rest["settings"]
+            layers = None if plain["layers"] is None else tuple(plain["layers"])
+            settings = Settings(layers, plain["observe"], SVDStep(**plain["step"]))
+            subspaces = tuple(
+                Subspace(
+                    rest["n_samples"],
+                    tensors[f"{index}.mean"],
+                    tensors[f"{index}.singular_values"],
+                    tensors[f"{index}.directions"],
+                    rest["total_variance"][index],
+                    tensors[f"{index}.basis"],
+                    uncut_nuclear_norm=rest["uncut_nuclear_norm"][index],
+                )
+                for index in range(len(rest["names"]))
+            )
+            return cls(rest["step"], tuple(rest["names"]), tuple(rest["observations"]), subspaces, settings)
+        except FileError:
+            raise
+        except Exception as error:  # a damaged file raises errors of many kinds
+            got = f"{type(error).__name__}: {error}"
+            cause, remedy = "The file is truncated or no snapshot", "Delete it, and it is taken again"
+            raise FileError(message(where, "a snapshot", got, cause, remedy)) from error
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where a snapshot lies in a folder."""
+    return folder / f"snapshot-{step:09d}.safetensors"
+
+
+def saved_snapshots(folder: PathLike | None) -> dict[int, Path]:
+    """Snapshots in a folder by step."""
+    if folder is None or not Path(folder).is_dir():
+        return {}
+    files = sorted(Path(folder).glob("snapshot-*.safetensors"))
+    return {int(path.stem.removeprefix("snapshot-")): path for path in files}
+
+
+def probe_of(data: object) -> list[Any]:
+    """Batches of the probe set, kept: every snapshot must see the same inputs in the same order, shuffled or not.
+
+    Raises:
+        InputError: If there are none, or `data` is nothing that can be iterated.
+    """
+    batches = list(batches_of(data))
+    if not batches:
+        raise InputError(
+            message("probe set", "at least one batch", "none", "The loader is empty or was used up before")
+        )
+    return batches
+
+
+def take_snapshot(
+    model: nn.Module,
+    probe: Sequence[Any],
+    number: int,
+    settings: Settings,
+    observe: Observe,
+    forward: Forward | None = None,
+) -> Snapshot:
+    """Run the probe set through a model and decompose every layer; the model is handed back as it was.
+
+    Raises:
+        LayerError: For a layer that is not there.
+        InputError: For a layer that cannot be observed, or is constant; the message names the step.
+    """
+    source = ModelSource(model, settings.layers, forward, f"{type(model).__name__} at step {number}")
+    if source.idle_patterns:
+        raise unmatched(f"layers of {source.title}", source.idle_patterns, source.names())
+    network = ObservedNetwork(source)
+    with closing(observed_rows([network], probe, observe, progress=False)) as batches:
+        pieces = [blocks[0] for blocks in batches]
+    subspaces = []
+    for index, layer in enumerate(network.layers):
+        blocks = [piece[index] for piece in pieces]
+        rows = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+        subspaces.append(_on_cpu(Subspace.from_rows(rows, f"{source.title} {layer.name!r}", step=settings.step)))
+    names, observations = zip(*((layer.name, layer.observation) for layer in network.layers), strict=True)
+    return Snapshot(number, names, observations, tuple(subspaces), settings)
+
+
+def _on_cpu(subspace: Subspace) -> Subspace:
+    return replace(subspace, **{name: getattr(subspace, name).cpu() for name in KEPT})
