@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHORT = ("two_models.py", "transformer_with_padding.py", "saved_activations.py", "fourier_exact.py")
+SHORT = (
+    "two_models.py",
+    "transformer_with_padding.py",
+    "saved_activations.py",
+    "fourier_exact.py",
+    "learning_dynamics.py",
+)
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"
 
 
