@@ -276,6 +276,13 @@ def test_interpolate_resizes_maps_as_torch_does_and_takes_positions():
     torch.testing.assert_close(some, Pixels(7, 3).rows(expected, None, "a"))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_interpolate_of_half_precision_works_in_single(dtype):
+    half = MAPS.to(dtype)
+    expected = Interpolate(sizes=(6, 5)).rows(half.float(), None, "a")
+    assert torch.equal(Interpolate(sizes=(6, 5)).rows(half, None, "a"), expected)
+
+
 def test_interpolate_goes_by_the_largest_size_of_both_networks_along_each_axis():
     first, second = {"one": (5, 3, 4, 2), "fc": (5, 3)}, {"two": (5, 3, 3, 8)}
     observe = {"one": "interpolate", "two": "interpolate"}

@@ -108,6 +108,35 @@ def test_phases_shift_the_images_of_a_dict_and_need_images():
         svcca.compare({"a": IMAGES}, None, observe=svcca.Fourier(phases=2))
 
 
+def test_phases_of_one_axis_and_no_more_than_there_are_positions():
+    sound = torch.randn(60, 2, 8, generator=torch.Generator().manual_seed(1))
+    model = nn.Conv1d(2, 3, 3, stride=2, padding=1, padding_mode="circular")
+    matrix = svcca.compare(model, None, sound, observe=svcca.Fourier(phases=2), progress=False)
+    assert matrix.n_samples == 120
+    assert "Each image counts once for each of its shifts by 0 to 1 positions" in matrix.warnings[-1]
+    with pytest.raises(InputError, match="images of at least 9 positions an axis, as many as phases; got size 8"):
+        svcca.compare(model, None, sound, observe=svcca.Fourier(phases=9), progress=False)
+
+
+def test_the_furthest_layer_is_named_with_the_number_of_others():
+    x = np.random.default_rng(0).normal(size=(300, 2, 6, 6))
+    ramp, edge = x + 4 * (np.arange(6) == 0), x + 20 * (np.arange(6) == 0)
+    notes = svcca.compare({"fine": x, "ramp": ramp, "edge": edge}, observe="fourier").warnings
+    assert any(note.startswith("a 'edge': ") and note.endswith("The same holds for 1 other layer.") for note in notes)
+
+
+@pytest.mark.parametrize(("spare", "enough"), [(0, True), (-1, False)])
+def test_the_budget_is_that_of_the_moments(spare, enough):
+    needed = 16 * 10 * 3 * 3  # 10 kept frequencies of 4 x 4, 3 x 3 complex numbers each: rows and columns are one
+    needed += 16 * 10 * 3 * 3
+    maps = {"conv": IMAGES[:, :, :4, :4]}
+    if enough:
+        svcca.compare(maps, observe="fourier", memory_budget=needed + spare)
+    else:
+        with pytest.raises(InputError, match="a memory budget"):
+            svcca.compare(maps, observe="fourier", memory_budget=needed + spare)
+
+
 def test_maps_are_captured_saved_and_compared_later(tmp_path):
     a, b = net(0), net(1)
     for name, model in (("a", a), ("b", b)):

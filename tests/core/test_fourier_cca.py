@@ -487,6 +487,107 @@ def test_conv_is_the_circular_one():
     np.testing.assert_allclose(conv(images, kernel), expected, atol=1e-12)
 
 
+# -- what mutations of the code got away with before ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [500, 16_000])
+def test_the_rank_is_the_true_one_however_many_samples(n):
+    rng = np.random.default_rng(25)
+    x = np.einsum("nc...,cd->nd...", rng.normal(size=(n, 3, 6, 6)), rng.normal(size=(3, 8)))
+    assert fourier_cca(x, x[:, :4], retained_variance=1.0).x_rank == 3 * 36
+
+
+def test_rounding_of_float32_maps_is_no_direction():
+    rng = np.random.default_rng(26)
+    x = np.einsum("nc...,cd->nd...", rng.normal(size=(300, 2, 4, 4)), rng.normal(size=(2, 6)))
+    assert fourier_cca(torch.from_numpy(x).float(), x, retained_variance=1.0).x_rank == 2 * 16
+
+
+def test_what_differs_by_the_rounding_of_a_large_mean_is_no_direction():
+    varying = 10 * np.random.default_rng(27).normal(size=(300, 4, 4))
+    x = np.stack([1e6 + varying, 3e6 + 3 * varying], axis=1).astype(np.float32)
+    assert np.ptp(x[:, 1] - 3 * x[:, 0]) > 0
+    assert fourier_cca(x, x[:, :1], retained_variance=1.0).x_rank == 16
+
+
+def test_the_fewest_directions_that_reach_a_number_are_kept():
+    x = np.random.default_rng(28).normal(size=(100, 2, 5)) + 9 * np.random.default_rng(29).normal(size=(100, 2, 1))
+    whole = fourier_cca(x, x, retained_variance=1.0)
+    assert [fourier_cca(x, x, n_components=k).x_rank for k in (1, 2, 10)] == [1, 2, 10]
+    assert fourier_cca(x, x, n_components=3).x_rank == 4  # a frequency and its negative
+    assert whole.x_rank == 10
+
+
+def test_the_share_may_be_of_the_singular_values():
+    layers = Layers(30, (4, 4), 2, 3)
+    x, y = (torch.from_numpy(maps) for maps in layers.over(layers.images))
+    accumulator = FourierAccumulator()
+    accumulator.update([x], [y])
+    whole = accumulator.finish(["x", "y"], SVDStep(1.0), constant_allowed=[False, False]).rows[0]
+    cut = whole.keep(SVDStep(0.7, by="singular_values"))
+    s = np.linalg.svd(ref.centred(flat(layers.x(closed(layers.images)))), compute_uv=False)
+    expected = int((np.cumsum(s[:32]) < 0.7 * s[:32].sum()).sum()) + 1
+    assert 0 <= cut.rank - expected <= 1
+    assert cut.nuclear_norm == pytest.approx(whole.nuclear_norm)
+    assert cut.keep(SVDStep(0.7, by="singular_values")).rank == cut.rank
+
+
+@quiet
+def test_a_vector_has_the_chance_level_of_the_means():
+    rng = np.random.default_rng(31)
+    x, y = rng.normal(size=(30, 4, 3, 3)), rng.normal(size=(30, 2))
+    result = fourier_cca(x, y, retained_variance=1.0)
+    assert result.chance == pytest.approx(chance.cca_mean(4, 2, 30), abs=1e-12)
+
+
+def test_the_frequency_map_is_the_mean_over_the_smaller_rank():
+    rng = np.random.default_rng(32)
+    x = rng.normal(size=(100, 2, 6))
+    y = np.concatenate([x, rng.normal(size=(100, 2, 6))], axis=1)
+    np.testing.assert_allclose(fourier_cca(x, y, retained_variance=1.0).frequency_map, np.ones(6), atol=1e-10)
+
+
+@quiet
+def test_cropped_frequencies_of_either_sign_are_paired():
+    rng = np.random.default_rng(33)
+    x, y = rng.normal(size=(40, 2, 6, 6)), rng.normal(size=(40, 2, 5, 8))
+    spectra = [np.fft.fft2(maps - maps.mean(axis=(0, 2, 3), keepdims=True)) for maps in (x, y)]
+    expected = []
+    for k in itertools.product(range(-2, 3), range(-2, 3)):
+        bases = [np.linalg.svd(each[:, :, k[0], k[1]], full_matrices=False)[0] for each in spectra]
+        expected.append(np.linalg.svd(bases[0].conj().T @ bases[1], compute_uv=False))
+    got = fourier_cca(x, y, retained_variance=1.0, resize="crop").correlations
+    same(got, np.sort(np.concatenate(expected))[::-1])
+
+
+@quiet
+def test_layers_of_two_precisions_keep_their_own():
+    x, y = Layers(34, (4, 4), 2, 3).over(Layers(34, (4, 4), 2, 3).images)
+    alone = fourier_cca(x, y, retained_variance=1.0).correlations
+    double, single = torch.from_numpy(x), torch.from_numpy(x).float()
+    accumulator = FourierAccumulator()
+    accumulator.update([single, double], [torch.from_numpy(y)])
+    grid = accumulator.finish(["a", "b", "c"], SVDStep(1.0), constant_allowed=[False] * 3)
+    same(grid.pair(1, 0).correlations.numpy(), alone, 1e-12)
+
+
+def test_forced_correlations_are_no_more_than_there_are():
+    rng = np.random.default_rng(35)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SvccaWarning)
+        notes = fourier_cca(rng.normal(size=(3, 4, 8)), rng.normal(size=(3, 2, 2))).warnings
+    (note,) = (note for note in notes if "whatever the layers hold" in note)
+    forced, total = (int(word) for word in note.removeprefix("x and y: ").split()[:3:2])
+    assert 0 < forced <= total
+
+
+@pytest.mark.parametrize("n_filters", [0, -1, 2.5])
+def test_filters_are_counted(n_filters):
+    result = fourier_cca(maps(40, 2, 4), maps(40, 2, 4))
+    with pytest.raises(InputError, match="n_filters as a positive integer"):
+        result.x_filters(n_filters)
+
+
 # -- on a GPU ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from svcca.core.fourier_cca import fourier_cca
 from svcca.core.gap import share_off
 from svcca.core.spectra import SpectralSums
 from svcca.core.translation import GAP_WARNING, covariances, translation_gap
-from svcca.errors import InputError, SvccaWarning
+from svcca.errors import InputError, NonFiniteError, SvccaWarning
 
 
 def energies(rows):
@@ -117,3 +117,35 @@ def test_covariances_before_and_after_hold_the_same_energy():
     assert np.linalg.norm(before) == pytest.approx(np.linalg.norm(after))
     with pytest.raises(InputError, match="a channel below 2; got 2"):
         covariances(maps, 2)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e15])
+def test_the_scale_of_float32_maps_does_not_matter(scale):
+    maps = torch.from_numpy(smooth(9, 200, 2, 4, 4)).float()
+    assert translation_gap(maps * scale).after == pytest.approx(translation_gap(maps).after, abs=1e-3)
+
+
+def test_energies_that_overflow_are_an_error():
+    with pytest.raises(NonFiniteError, match=r"overflow.*Scale the maps"):
+        translation_gap(smooth(9, 50, 1, 4, 4) * 1e155)
+
+
+@pytest.mark.parametrize("n_pairs", [0, -3, 2.5])
+def test_pairs_are_counted(n_pairs):
+    with pytest.raises(InputError, match="n_pairs as a positive integer"):
+        translation_gap(smooth(9, 50, 1, 4, 4), n_pairs=n_pairs)
+
+
+def test_vectors_have_no_covariance_between_positions():
+    with pytest.raises(InputError, match="covariances: expected maps of several positions"):
+        covariances(np.ones((20, 3)))
+
+
+def test_the_strongest_channels_are_those_looked_at():
+    steady = np.random.default_rng(10).normal(size=(400, 4, 4, 4))
+    moving = 30 * smooth(10, 400, 2, 4, 4) * (1 + 3 * (np.arange(4) == 0))
+    both = torch.from_numpy(np.concatenate([steady, moving], axis=1))
+    sums = SpectralSums([both], 1, self_comparison=True, gap_channels=2, n_pairs=2000)
+    sums.update([both])
+    moments = sums.moments(0)
+    assert share_off(moments.on_diagonal, moments.off_diagonal) == pytest.approx(brute_force(moving)[1], abs=0.05)

@@ -132,6 +132,10 @@ class ShiftedBatches:
                 expected = "images (n_samples, channels, *sizes) to shift for phases"
                 remedy = "Pass Fourier(phases=1)"
                 raise InputError(message(f"batch {number}", expected, "none", "", remedy))
+            if self._phases > min(images.shape[2:]):
+                expected, got = f"images of at least {self._phases} positions an axis, as many as phases", "size "
+                got += " x ".join(str(size) for size in images.shape[2:])
+                raise InputError(message(f"batch {number}", expected, got))
             axes = tuple(range(2, images.ndim))
             for shift in product(range(self._phases), repeat=len(axes)):
                 yield _replaced(batch, images, images.roll(shift, axes))

@@ -196,7 +196,9 @@ class Fourier:
             return "fourier (vector: zero frequency)"
         sizes = shape[1:-1] if self.channels_last else shape[2:]
         phases = f", {self.phases} phases an axis" if self.phases > 1 else ""
-        return f"fourier ({shape[-1 if self.channels_last else 1]} channels, {size_in_words(sizes)}{phases})"
+        resize = {"crop": ", cropped to the smaller map", "interpolate": ", resized to the largest map", None: ""}
+        channels = shape[-1 if self.channels_last else 1]
+        return f"fourier ({channels} channels, {size_in_words(sizes)}{phases}{resize[self.resize]})"
 
     def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
         """None: a sample is one map."""

@@ -94,7 +94,8 @@ def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> lis
         return []
     worst = max(gaps, key=lambda name: gaps[name])
     far = sum(bool(gap_warnings("", gap)) for gap in gaps.values())
-    more = f" So do {far - 1} other layers." if far > 1 else ""
+    others = far - 1
+    more = f" The same holds for {others} other layer{'s' if others > 1 else ''}." if others else ""
     return [text + more for text in gap_warnings(f"{network.source.title} {worst!r}", gaps[worst])]
 
 
@@ -162,6 +163,18 @@ def with_remark_on_dependence(matrix: SimilarityMatrix, n_inputs: int) -> Simila
         cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
         remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
     return replace(matrix, warnings=(*matrix.warnings, f"{remark}."), others=others)
+
+
+def with_remark_on_phases(matrix: SimilarityMatrix, phases: int) -> SimilarityMatrix:
+    """Record that shifts of one image are not independent; a remark, as it holds wherever phases are fed."""
+    if phases == 1:
+        return matrix
+    others = tuple(with_remark_on_phases(other, phases) for other in matrix.others)
+    remark = (
+        f"Each image counts once for each of its shifts by 0 to {phases - 1} positions along every axis, and these are "
+        f"not independent: judge the number of samples, {matrix.n_samples:,}, and the chance level by the images."
+    )
+    return replace(matrix, warnings=(*matrix.warnings, remark), others=others)
 
 
 def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[ObservedNetwork]) -> SimilarityMatrix:

@@ -14,7 +14,12 @@ from svcca.capture.batches import Forward, ShiftedBatches, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observations import Fourier, Observe, fourier_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
-from svcca.compare.matrices import similarity_matrices, with_remark_on_dependence, with_remark_on_pooling
+from svcca.compare.matrices import (
+    similarity_matrices,
+    with_remark_on_dependence,
+    with_remark_on_phases,
+    with_remark_on_pooling,
+)
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
 from svcca.core.fourier_grid import FourierAccumulator
@@ -111,6 +116,8 @@ def compare(
         warnings.warn(note, SvccaWarning, stacklevel=2)
     if fourier is None:
         matrix = with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
+    else:
+        matrix = with_remark_on_phases(matrix, fourier.phases)
     return with_remark_on_pooling(matrix, passed.networks)
 
 

@@ -104,8 +104,8 @@ class FourierSubspace:
         """Decompose a layer at every frequency; each direction above the numerical rank is kept.
 
         A direction counts as zero below n_channels * `source_eps` of the layer's largest singular value, which is
-        rounding of the maps, or sqrt(n_channels * 2e-16) of the largest at its own frequency, which is rounding of the
-        squares. The eigenvectors take the scatter's memory.
+        rounding of the maps, or sqrt(max(n_channels, sqrt(n_samples)) * 2e-16) of the largest at its own frequency,
+        which is rounding of the squares. The eigenvectors take the scatter's memory.
 
         Cost: about 36 n_channels^3 operations for each of half as many frequencies as positions.
 
@@ -126,7 +126,8 @@ class FourierSubspace:
         # Scaled to trace 1, so that neither tiny nor huge activations meet the solver's own thresholds.
         values, vectors, notes = batched_eigh(moments.scatter.div_(total))
         largest = float(values.max())
-        squares = n_channels * FLOAT64_EPS * values[:, :1]
+        # Rounding of a sum over samples grows with its length as a random walk does.
+        squares = max(n_channels, math.sqrt(moments.n_samples)) * FLOAT64_EPS * values[:, :1]
         maps = max((n_channels * source_eps) ** 2 * largest, floor / grid.n_positions / total)
         kept = values > squares.clamp_min(maps)
         s = torch.where(kept, (values * total).sqrt(), 0.0)
@@ -371,8 +372,8 @@ class FourierCoherence:
         if values is not None and float(values[0].max()) > 1 + CUT_TO_ONE:
             found.append(
                 f"correlations of up to {float(values[0].max()):.2f} were cut to 1, because frequencies of the larger "
-                "map that meet at one of the smaller are correlated over these inputs; feed their shifts with "
-                "Fourier(phases=r), r the ratio of the sizes"
+                "map that meet at one of the smaller are correlated over these inputs: their shifts are missing, which "
+                "Fourier(phases=r) feeds to live models, r the ratio of the sizes, or the layers pad with zeros"
             )
         return tuple(dict.fromkeys(found))
 

@@ -15,7 +15,7 @@ from svcca.core.arrays import ArrayLike, check_same_samples, to_maps, to_numpy
 from svcca.core.cca import announced
 from svcca.core.fourier import FourierCoherence
 from svcca.core.fourier_grid import FourierAccumulator
-from svcca.core.frequencies import RESIZE, FrequencyGrid, Resize, Side
+from svcca.core.frequencies import RESIZE, FrequencyGrid, Resize, Side, match_frequencies
 from svcca.core.registry import Similarity, by_frequency, evaluate, get_measure
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.core.translation import gap_warnings
@@ -155,6 +155,8 @@ def fourier_cca(
         raise InputError(message("fourier_cca", "maps (n_samples, n_channels, *sizes)", got, "", remedy))
     if resize is not None and resize not in RESIZE:
         raise unknown_option("fourier_cca", "resize", resize, RESIZE)
+    if resize != "interpolate":
+        match_frequencies(tuple(maps_x.shape[2:]), tuple(maps_y.shape[2:]), resize, "fourier_cca x and y")
     whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
     cut = whole.keep(step)
     svcca = evaluate(get_measure("svcca"), cut, WHOLE)
@@ -185,6 +187,8 @@ def _coherence_of(x: Tensor, y: Tensor, resize: Resize | None) -> FourierCoheren
 
 def _filters(coherence: FourierCoherence, side: Side, n_filters: int) -> Filters:
     """Draw the leading canonical directions of a side as waves."""
+    if not isinstance(n_filters, int) or n_filters < 1:
+        raise InputError(message("filters", "n_filters as a positive integer", repr(n_filters)))
     _, rho, _ = coherence.factors
     counted = torch.arange(rho.shape[1], device=rho.device) < coherence.counts[:, None]
     order = torch.where(counted, rho, -1.0).flatten().argsort(descending=True)

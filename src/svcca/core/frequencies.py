@@ -179,7 +179,7 @@ def match_frequencies(
             "maps of equal sizes, or one a whole number of times the other",
             f"{_size(x_sizes)} and {_size(y_sizes)}",
             "Frequencies of other sizes do not line up",
-            "Name an approximation: resize='crop' (the frequencies both have) or resize='interpolate', or use 'pool'",
+            "Name an approximation, resize='crop' (the frequencies both have) or 'interpolate', or take the means",
         )
     )
 

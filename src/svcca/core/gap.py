@@ -40,7 +40,7 @@ class GapSums:
     ) -> None:
         self._channels: Tensor | slice = slice(None)
         if n_channels is not None and n_channels < spectra.shape[2]:
-            strength = torch.view_as_real(spectra[1:]).square().sum(dim=(0, 1, 3))
+            strength = torch.view_as_real(spectra[1:]).double().square().sum(dim=(0, 1, 3))
             self._channels = strength.argsort(descending=True)[:n_channels]
             spectra = spectra[:, :, self._channels]
         energy = _power(spectra).mean(dim=1)
@@ -83,7 +83,8 @@ class GapSums:
         squares = torch.linalg.vector_norm(cross, dim=(1, 2)).square() - self._own_terms
         off = float((squares / self._probability.to(squares.device)).mean())
         own = torch.linalg.vector_norm(scatter, dim=(1, 2)).square() - self._own_terms_on_diagonal
-        return max(0.0, float((own * self._weights).sum())), max(0.0, off)
+        on = float((own * self._weights).sum())
+        return (0.0 if on < 0 else on), (0.0 if off < 0 else off)  # an overflow stays one
 
 
 def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +93,8 @@ def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -
     sizes = torch.tensor(grid.sizes)
     coordinates = grid.positions()
     # With a floor, for a frequency that the first batch lacks may come later.
-    share = 0.9 * energy / energy.sum().clamp_min(torch.finfo(energy.dtype).tiny) + 0.1 / len(energy)
+    energy = (energy / energy.max()).nan_to_num(1.0)  # no energy at all, or an overflow that is an error later on
+    share = 0.9 * energy / energy.sum() + 0.1 / len(energy)
     share = share / share.sum()
     step = torch.minimum(coordinates, sizes - coordinates).square().sum(dim=1).double()
     near = torch.where(step > 0, 1 / step.clamp_min(1), 0.0)
@@ -120,4 +122,4 @@ def share_off(on_diagonal: float, off_diagonal: float) -> float:
 
 def _power(spectra: Tensor) -> Tensor:
     """Squared length of each sample at each frequency, (n_frequencies, n_samples), float64."""
-    return torch.view_as_real(spectra).square().sum(dim=(2, 3)).double()
+    return torch.view_as_real(spectra).double().square().sum(dim=(2, 3))  # float32 squares under- and overflow

@@ -328,7 +328,9 @@ def evaluate_all(
 def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: bool) -> list[str]:
     """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
     blocks, n = coupling.blocks, coupling.n_samples
-    forced = sum(block.multiplicity * chance.forced_ones(*block.ranks, block.degrees + 1) for block in blocks)
+    forced = sum(
+        block.multiplicity * min(*block.ranks, chance.forced_ones(*block.ranks, block.degrees + 1)) for block in blocks
+    )
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."

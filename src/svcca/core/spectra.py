@@ -241,9 +241,8 @@ class SpectralSums:
         index = ((matching.x == 0) | (matching.y == 0)).nonzero().squeeze(1)
         x_sums = x_group.sums[matching.x[index].to(self._device)][:, x_group.left]
         y_sums = y_group.sums[matching.y[index].to(self._device)][:, y_group.right]
-        mirrored = matching.y_mirrored[index].to(self._device)
-        y_sums = torch.where(mirrored[:, None], y_sums, y_sums.conj())
-        self._cross[i, j][index.to(self._device)] -= x_sums[:, :, None] * y_sums[:, None, :] / self.n_samples
+        # Zero is its own negative, and of one frequency beside another's zero the one is never written negated.
+        self._cross[i, j][index.to(self._device)] -= x_sums[:, :, None] * y_sums.conj()[:, None, :] / self.n_samples
 
 
 def spectrum(maps: Tensor, origin: Tensor, grid: FrequencyGrid, out: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from svcca.core.arrays import ArrayLike, to_maps, to_numpy
 from svcca.core.gap import share_off
 from svcca.core.spectra import SpectralSums
-from svcca.errors import InputError, message
+from svcca.errors import InputError, NonFiniteError, message
 
 GAP_WARNING = 0.3
 """Translation gap above which a result carries a warning."""
@@ -62,6 +63,8 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
     >>> translation_gap(noise).after < 0.02 < 0.1 < translation_gap(ramp).after
     True
     """
+    if not isinstance(n_pairs, int) or n_pairs < 1:
+        raise InputError(message("translation_gap", "n_pairs as a positive integer", repr(n_pairs)))
     maps = to_maps(x, "translation_gap", channels_last)
     if maps.ndim == 2 or maps[0, 0].numel() == 1:
         expected, got = "maps of several positions", f"shape {tuple(maps.shape)}"
@@ -70,6 +73,9 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
     sums.update([maps])
     moments = sums.moments(0)
     total = moments.on_diagonal + moments.off_diagonal
+    if not math.isfinite(total):
+        remedy = "Scale the maps"
+        raise NonFiniteError(message("translation_gap", "energies within float64", "an overflow", remedy=remedy))
     within = _within_positions(maps, moments.mean, seed)
     return TranslationGap(
         share_off(within, max(0.0, total - within)), share_off(moments.on_diagonal, total - moments.on_diagonal)
@@ -106,6 +112,9 @@ def covariances(
         InputError: For arrays that are no maps, and a channel that is not there.
     """
     maps = to_maps(x, "covariances", channels_last)
+    if maps.ndim == 2:
+        expected, got = "maps of several positions", f"shape {tuple(maps.shape)}"
+        raise InputError(message("covariances", expected, got))
     if not -maps.shape[1] <= channel < maps.shape[1]:
         raise InputError(message("covariances", f"a channel below {maps.shape[1]}", str(channel)))
     one = maps[:, channel].double()
@@ -121,6 +130,6 @@ def gap_warnings(where: str, gap: float) -> list[str]:
         return []
     return [
         f"{where}: {gap:.0%} of the covariance's energy lies between different spatial frequencies, which the Fourier "
-        "way takes to be zero. Zero padding and strides do that: for a stride of r in all give Fourier(phases=r), or "
-        "observe the layer by 'pool' or 'pixels'."
+        "way takes to be zero. Zero padding does that, and so do strides, for which Fourier(phases=r) feeds the "
+        "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
     ]

@@ -79,7 +79,7 @@ def plot_covariances(
     axes = figure.subplots(1, 2)
     panes = (("positions", before, gap.before), ("spatial frequencies", after, gap.after))
     for ax, (name, values, share) in zip(axes, panes, strict=True):
-        relative = np.maximum(_thinned(values) / values.max(), 10.0**-DECADES)
+        relative = np.maximum(_thinned(values) / (values.max() or 1.0), 10.0**-DECADES)
         extent = (0, len(values), len(values), 0)
         image = ax.imshow(relative, cmap=COLOUR_MAP, norm=LogNorm(10.0**-DECADES, 1), extent=extent)
         ax.set(xlabel=f"{name}, in the order of the flattened map", ylabel=name)
