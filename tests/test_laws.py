@@ -21,7 +21,11 @@ LEVELS = (
 )
 """From the ground up: a module may import from levels below its own, and from its own package."""
 
-PICTURES = {"compare/result": ("plot", "report"), "compare/dynamics_result": ("plot", "plot_panes")}
+PICTURES = {
+    "compare/result": ("plot", "report"),
+    "compare/dynamics_result": ("plot", "plot_panes"),
+    "compare/classes": ("plot",),
+}
 """Methods of results that may import the room of pictures, which stands above theirs, when they are called."""
 
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -11,6 +11,7 @@ from importlib import metadata as _metadata
 
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.compare.classes import ClassSensitivity, class_sensitivity
 from svcca.compare.dynamics import learning_dynamics
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.pairs import compare
@@ -47,6 +48,7 @@ __version__ = _metadata.version("svcca")
 __all__ = [
     "MEASURES",
     "CCAResult",
+    "ClassSensitivity",
     "Coherence",
     "DynamicsRecorder",
     "Filters",
@@ -74,6 +76,7 @@ __all__ = [
     "TranslationGap",
     "activations",
     "cca",
+    "class_sensitivity",
     "compare",
     "fourier_cca",
     "learning_dynamics",

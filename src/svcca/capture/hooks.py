@@ -62,7 +62,7 @@ class LayerRecorder:
 
     def __enter__(self) -> LayerRecorder:
         """Hook the layers and switch the model to evaluation."""
-        self._stack.enter_context(_evaluating(self.model))
+        self._stack.enter_context(evaluating(self.model))
         for name, module in self._selection.modules.items():
             handle = module.register_forward_hook(self._hook(name))
             self._stack.callback(handle.remove)
@@ -159,7 +159,7 @@ class LayerRecorder:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for every module; afterwards each has its own mode again."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

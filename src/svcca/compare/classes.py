@@ -1,0 +1,223 @@
+"""Class sensitivity: how much of each class logit (or any other target) every layer already holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from svcca.capture.batches import Forward, call, device_of, to_device
+from svcca.capture.hooks import evaluating
+from svcca.capture.layers import unwrap
+from svcca.capture.observations import Observe
+from svcca.compare.pairs import compare
+from svcca.compare.result import SimilarityMatrix
+from svcca.compare.snapshots import probe_of
+from svcca.core.arrays import ArrayLike, to_tensor
+from svcca.errors import InputError, SvccaWarning, message
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Targets = ArrayLike | Mapping[str, ArrayLike]
+"""An array (n_samples,) or (n_samples, n_targets), or a mapping from a target's name to (n_samples,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSensitivity:
+    """Correlation of every layer with every class logit: the most that any direction of the layer has with it.
+
+    Attributes:
+        matrix: Correlations as a `SimilarityMatrix`: layers in rows, classes in columns, with ranks, chance levels, the
+            number of samples and warnings.
+    """
+
+    matrix: SimilarityMatrix
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """Correlations, (n_layers, n_classes), in [0, 1]."""
+        return self.matrix.values
+
+    @property
+    def chance(self) -> npt.NDArray[np.float64]:
+        """What noise in place of the logit would give: a wide layer correlates with anything, (n_layers, n_classes)."""
+        return self.matrix.chance
+
+    @property
+    def corrected(self) -> npt.NDArray[np.float64]:
+        """Share of the logit's variance that the layer holds beyond chance, (R2 - b) / (1 - b), b = rank / (n - 1).
+
+        (n_layers, n_classes); about 0 for noise, 1 for all of it; 0 where a layer has as many directions as samples and
+        would hold anything.
+        """
+        ranks = np.array([layer.rank for layer in self.matrix.rows])[:, None]
+        level = np.minimum(1.0, ranks / (self.matrix.n_samples - 1))
+        room = np.where(level < 1, 1 - level, 1.0)
+        return np.where(level < 1, (self.values**2 - level) / room, 0.0)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in order of execution."""
+        return self.matrix.row_labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.matrix.column_labels
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a layer and class: correlation, chance level, the share beyond chance, the layer's rank."""
+        import pandas as pd
+
+        n_classes = len(self.classes)
+        index = pd.MultiIndex.from_product([self.layers, self.classes], names=["layer", "class"])
+        ranks = np.repeat([layer.rank for layer in self.matrix.rows], n_classes)
+        columns = {"correlation": self.values, "chance": self.chance, "beyond chance": self.corrected}
+        frame = pd.DataFrame({name: array.ravel() for name, array in columns.items()}, index=index)
+        return frame.assign(rank=ranks)
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw a line a class over the layers, with the chance level; returns figure and axes."""
+        from svcca.report.classes import plot_classes
+
+        return plot_classes(self, ax)
+
+
+def class_sensitivity(
+    model: nn.Module,
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    targets: Targets | None = None,
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    progress: bool | None = None,
+) -> ClassSensitivity:
+    """Correlate every layer with every class logit: where in a network does a class become readable?
+
+    For one logit CCA is least squares: the correlation is the root of the R2 of the logit on the layer's leading
+    directions. Convolutional maps take part by the mean of each channel, all that can correlate with something that
+    does not move with the image.
+
+    Args:
+        model: A model whose output is (n_samples, n_classes), or holds such `logits`.
+        data: Its inputs, as for `compare`; batches are kept.
+        layers: Names or glob patterns; default: every leaf module.
+        classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
+        targets: Anything else to correlate with, over the same samples in place of the logits: one-hot labels, another
+            network's outputs.
+        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        retained_variance: Share of each layer's variance whose directions may take part.
+        forward: Your own way to run the model: forward(model, batch).
+        progress: Whether to show a bar; None: on a terminal.
+
+    Returns:
+        Correlations with chance levels and the share beyond chance.
+
+    Raises:
+        InputError: For an output that is no (n_samples, n_classes), names that do not fit, a constant target, and what
+            `compare` refuses.
+        SampleError: For targets of another number of samples.
+
+    Cost:
+        Two forward passes, and what `compare` costs.
+
+    References:
+        Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.3 and figure 6.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    >>> found = class_sensitivity(net, torch.randn(500, 8), classes=["cat", "dog", "bird"])
+    >>> found.values.shape, found.values[-1].round(6).tolist()
+    ((3, 3), [1.0, 1.0, 1.0])
+    """
+    probe = probe_of(data)
+    named = _named(_logits(model, probe, forward) if targets is None else targets, classes)
+    # Numbered while they are compared: a class may be called anything, a pattern or a layer's name too.
+    columns = {f"target_{index}": column for index, column in enumerate(named.values())}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SvccaWarning)
+        matrix = compare(
+            model,
+            columns,
+            probe,
+            layers=None if layers is None else [*([layers] if isinstance(layers, str) else layers), *columns],
+            observe=_with_targets(observe),
+            retained_variance=retained_variance,
+            forward=forward,
+            progress=progress,
+        )
+    return ClassSensitivity(_relabelled(matrix, dict(zip(columns, named, strict=True))))
+
+
+def _with_targets(observe: Observe) -> Observe:
+    """The rule for the layers; targets are vectors, whatever the layers are."""
+    if observe == "auto":
+        return observe
+    rest = observe if isinstance(observe, Mapping) else {"*": observe}
+    return {"target_*": "flatten", **rest}
+
+
+def _logits(model: nn.Module, probe: Sequence[Any], forward: Forward | None) -> Tensor:
+    """Outputs of a model, (n_samples, n_classes), on the CPU."""
+    network = unwrap(model)
+    device, pieces = device_of(network), []
+    with evaluating(network), torch.no_grad():
+        for number, batch in enumerate(probe):
+            output = call(network, to_device(batch, device), forward)
+            output = getattr(output, "logits", output)
+            output = output.get("logits", output) if isinstance(output, Mapping) else output
+            if not isinstance(output, Tensor) or output.ndim != 2:
+                got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+                remedy = "Pass targets=, an array (n_samples, n_targets)"
+                where = f"{type(network).__name__}, batch {number}"
+                raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
+            pieces.append(output.cpu())
+    return torch.cat(pieces)
+
+
+def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> SimilarityMatrix:
+    """Put the classes' names in place of numbers. The chance level stands in the result, so it is no warning here."""
+    columns = tuple(replace(layer, name=names[layer.name]) for layer in matrix.columns)
+    notes = [note for note in matrix.warnings if "unrelated layers would already give" not in note]
+    return replace(matrix, columns=columns, warnings=tuple(notes), column_title="classes")
+
+
+def _named(targets: Targets, classes: Sequence[str] | None) -> dict[str, Tensor]:
+    """Give each target its name: (n_samples,) arrays by name."""
+    if isinstance(targets, Mapping):
+        if classes is not None:
+            raise InputError(
+                message("class_sensitivity", "classes for an array of targets", "a mapping that has names")
+            )
+        named = {str(name): to_tensor(array, f"target {name!r}") for name, array in targets.items()}
+        return {name: _one_varying(column.squeeze(), name) for name, column in named.items()}
+    array = to_tensor(targets, "targets")
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2:
+        raise InputError(message("targets", "shape (n_samples, n_targets)", f"shape {tuple(array.shape)}"))
+    names = [str(i) for i in range(array.shape[1])] if classes is None else [str(name) for name in classes]
+    if len(names) != array.shape[1] or len(set(names)) != len(names):
+        got = f"{len(set(names))} different ones"
+        raise InputError(message("classes", f"a name for each of {array.shape[1]} logits", got))
+    return {name: _one_varying(array[:, index], name) for index, name in enumerate(names)}
+
+
+def _one_varying(column: Tensor, name: str) -> Tensor:
+    """Check that a target is one number a sample, and not the same for all."""
+    if column.ndim != 1:
+        raise InputError(message(f"target {name!r}", "shape (n_samples,)", f"shape {tuple(column.shape)}"))
+    if len(column) and bool((column == column[0]).all()):
+        cause = "A class that never occurs, or a logit that does not depend on the input"
+        raise InputError(message(f"target {name!r}", "a value that varies between samples", "a constant", cause))
+    return column

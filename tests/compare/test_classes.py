@@ -1,0 +1,145 @@
+"""Class sensitivity: one logit is least squares; conv layers by their means; chance; what is refused."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import reference as ref
+import svcca
+from svcca.core import chance
+from svcca.errors import InputError, SampleError
+
+matplotlib.use("Agg")
+IMAGES = torch.randn(600, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class Net(nn.Module):
+    def __init__(self, wrap=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(2, 5, 3)
+        self.relu = nn.ReLU()
+        self.fc = nn.Linear(5 * 16, 7)
+        self.out = nn.Linear(7, 3)
+        self.wrap = wrap
+        self.double()
+
+    def forward(self, x):
+        logits = self.out(torch.tanh(self.fc(self.relu(self.conv(x)).flatten(1))))
+        return logits if self.wrap is None else self.wrap(logits)
+
+
+def outputs():
+    net = Net().eval()
+    with torch.no_grad():
+        conv = net.conv(IMAGES)
+        fc = net.fc(conv.relu().flatten(1))
+        return conv.numpy(), fc.numpy(), net.out(torch.tanh(fc)).numpy()
+
+
+@pytest.mark.parametrize("share", [0.8, 1.0])
+def test_a_correlation_is_the_root_of_least_squares_on_the_kept_directions(share):
+    conv, fc, logits = outputs()
+    got = svcca.class_sensitivity(Net(), IMAGES, retained_variance=share, progress=False)
+    assert got.layers == ("conv", "relu", "fc", "out")
+    assert got.classes == ("0", "1", "2")
+    for row, rows in ((0, conv.mean(axis=(2, 3))), (2, fc)):
+        rank = ref.kept_rank(rows, share) if share < 1 else rows.shape[1]
+        basis = ref.basis(rows, rank)[0]
+        for column in range(3):
+            expected = np.sqrt(ref.ols_r2(basis, logits[:, column]))
+            assert got.values[row, column] == pytest.approx(expected, abs=1e-9)
+            assert got.chance[row, column] == pytest.approx(chance.cca_mean(rank, 1, 600), abs=1e-12)
+            level = rank / 599
+            assert got.corrected[row, column] == pytest.approx((expected**2 - level) / (1 - level), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: SimpleNamespace(logits=y), lambda y: {"loss": y.sum(), "logits": y}], ids=["object", "mapping"]
+)
+def test_logits_are_found_in_what_a_model_returns(wrap):
+    expected = svcca.class_sensitivity(Net(), IMAGES, layers=["fc", "out"], progress=False)
+    got = svcca.class_sensitivity(Net(wrap), IMAGES, layers=["fc", "out"], progress=False)
+    np.testing.assert_array_equal(got.values, expected.values)
+
+
+def test_classes_may_be_called_anything():
+    names = ["*", "!fc", "fc"]
+    got = svcca.class_sensitivity(Net(), IMAGES, layers="fc", classes=names, progress=False)
+    assert got.classes == tuple(names)
+    assert got.layers == ("fc",)
+    frame = got.to_frame()
+    assert frame.loc[("fc", "*"), "correlation"] == got.values[0, 0]
+    assert list(frame.columns) == ["correlation", "chance", "beyond chance", "rank"]
+
+
+def test_other_targets_take_the_place_of_the_logits():
+    _, fc, logits = outputs()
+    labels = np.eye(3)[logits.argmax(axis=1)]
+    got = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets=labels, classes=list("abc"), progress=False)
+    expected = np.sqrt(ref.ols_r2(fc, labels[:, 1]))
+    assert got.values[0, 1] == pytest.approx(svcca.svcca(fc, labels[:, 1:2]).similarity, abs=1e-9)
+    assert got.values[0, 1] <= expected + 1e-9
+    named = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets={"b": labels[:, 1]}, progress=False)
+    assert named.values[0, 0] == got.values[0, 1]
+
+
+def test_noise_is_at_chance_and_nothing_beyond_it():
+    noise = np.random.default_rng(0).normal(size=(600, 40))
+    got = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets=noise, progress=False)
+    assert got.values.mean() == pytest.approx(got.chance[0, 0], rel=0.1)
+    assert abs(got.corrected.mean()) < 0.005
+
+
+def test_as_many_directions_as_samples_hold_nothing_beyond_chance():
+    got = svcca.class_sensitivity(Net(), IMAGES[:5], layers="fc", retained_variance=1.0, progress=False)
+    np.testing.assert_array_equal(got.corrected, 0.0)
+    np.testing.assert_allclose(got.chance, 1.0)
+
+
+def test_the_model_is_left_as_it_was():
+    model = Net().train()
+    model.relu.eval()
+    svcca.class_sensitivity(model, IMAGES, layers="fc", progress=False)
+    assert model.training
+    assert not model.relu.training
+
+
+def test_what_is_no_target_is_refused():
+    with pytest.raises(
+        InputError, match=r"an output \(n_samples, n_classes\); got shape \(256, 5, 4, 4\). Pass targets="
+    ):
+        svcca.class_sensitivity(Net().conv, IMAGES, progress=False)
+    with pytest.raises(InputError, match="a name for each of 3 logits; got 2 different ones"):
+        svcca.class_sensitivity(Net(), IMAGES, classes=["a", "b"], progress=False)
+    with pytest.raises(InputError, match=r"target 'c': expected a value that varies between samples; got a constant"):
+        svcca.class_sensitivity(Net(), IMAGES, targets=np.ones((600, 1)), classes=["c"], progress=False)
+    with pytest.raises(InputError, match=r"targets: expected shape \(n_samples, n_targets\)"):
+        svcca.class_sensitivity(Net(), IMAGES, targets=np.ones((600, 2, 2)), progress=False)
+    with pytest.raises(InputError, match="a mapping that has names"):
+        svcca.class_sensitivity(Net(), IMAGES, targets={"a": IMAGES[:, 0, 0, 0]}, classes=["a"], progress=False)
+    with pytest.raises(SampleError, match="as many samples"):
+        svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:500, 0, 0], progress=False)
+    with pytest.raises(SampleError, match="same number of rows"):
+        svcca.class_sensitivity(Net(), IMAGES, layers="conv", observe="pixels", progress=False)
+
+
+def test_a_line_a_class_over_depth():
+    got = svcca.class_sensitivity(Net(), IMAGES, classes=["cat", "dog", "bird"], progress=False)
+    figure, ax = got.plot()
+    assert [line.get_label() for line in ax.lines] == ["cat", "dog", "bird"]
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), got.values[:, 1])
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(got.layers)
+    figure.canvas.draw()
+    given = matplotlib.figure.Figure().subplots()
+    many = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets=maps_of(12), progress=False)
+    assert many.plot(given)[1] is given
+    assert len(given.lines) == 12
+
+
+def maps_of(n):
+    return np.random.default_rng(1).normal(size=(600, n))
