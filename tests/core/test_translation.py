@@ -1,12 +1,13 @@
 """The translation gap against covariances of all frequencies and positions, computed outright."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from shifts import closed
 from svcca.core.fourier_cca import fourier_cca
-from svcca.core.gap import share_off
 from svcca.core.spectra import SpectralSums
 from svcca.core.translation import GAP_WARNING, covariances, translation_gap
 from svcca.errors import InputError, NonFiniteError, SvccaWarning
@@ -53,9 +54,24 @@ def test_the_channels_of_most_energy_speak_for_the_others():
         sums = SpectralSums([torch.from_numpy(both)], 1, self_comparison=True, gap_channels=16, seed=seed)
         sums.update([torch.from_numpy(both)])
         moments = sums.moments(0)
-        shares.append(share_off(moments.on_diagonal, moments.off_diagonal))
+        shares.append(moments.gap.share)
     assert np.mean(shares) == pytest.approx(brute_force(strong)[1], abs=0.03)
     assert np.std(shares) < 0.08
+
+
+def test_the_error_is_that_of_the_estimate():
+    maps = smooth(11, 300, 2, 6, 6)
+    found = [translation_gap(maps, n_pairs=200, seed=seed) for seed in range(60)]
+    assert np.std([gap.after for gap in found]) == pytest.approx(np.mean([gap.error for gap in found]), rel=0.4)
+
+
+def test_few_samples_for_many_frequencies_are_no_reason_to_warn():
+    noise = np.random.default_rng(12).normal(size=(60, 1, 40, 40))
+    gap = translation_gap(noise, n_pairs=128)
+    assert gap.error > 0.2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SvccaWarning)
+        fourier_cca(noise, noise)
 
 
 def test_shifts_of_the_images_close_the_gap():
@@ -148,4 +164,4 @@ def test_the_strongest_channels_are_those_looked_at():
     sums = SpectralSums([both], 1, self_comparison=True, gap_channels=2, n_pairs=2000)
     sums.update([both])
     moments = sums.moments(0)
-    assert share_off(moments.on_diagonal, moments.off_diagonal) == pytest.approx(brute_force(moving)[1], abs=0.05)
+    assert moments.gap.share == pytest.approx(brute_force(moving)[1], abs=0.05)

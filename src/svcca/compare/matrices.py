@@ -86,15 +86,15 @@ def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[str]:
 def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[str]:
     """A warning about the layer that is furthest from what the Fourier way assumes, if it is too far."""
     gaps = {
-        layer.name: subspace.translation_gap
+        layer.name: subspace.gap
         for index, layer in layers.items()
         if isinstance(subspace := subspaces[index], FourierSubspace)
     }
-    if not gaps:
+    far = {name: gap for name, gap in gaps.items() if gap_warnings(name, gap)}
+    if not far:
         return []
-    worst = max(gaps, key=lambda name: gaps[name])
-    far = sum(bool(gap_warnings("", gap)) for gap in gaps.values())
-    others = far - 1
+    worst = max(far, key=lambda name: far[name].share)
+    others = len(far) - 1
     more = f" The same holds for {others} other layer{'s' if others > 1 else ''}." if others else ""
     return [text + more for text in gap_warnings(f"{network.source.title} {worst!r}", gaps[worst])]
 
@@ -126,9 +126,7 @@ def _summaries(layers: Layers, subspaces: Subspaces, measure: Measure, step: SVD
     summaries = []
     for index, layer in layers.items():
         kept = subspaces[index].keep(cut)
-        frequencies, gap = (
-            (kept.grid.n_positions, kept.translation_gap) if isinstance(kept, FourierSubspace) else (1, None)
-        )
+        frequencies, gap = (kept.grid.n_positions, kept.gap.share) if isinstance(kept, FourierSubspace) else (1, None)
         summaries.append(LayerSummary(layer.name, layer.n_features, kept.rank, layer.observation, frequencies, gap))
     return tuple(summaries)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from svcca.core.arrays import check_samples, to_numpy
 from svcca.core.coherence import Block
 from svcca.core.frequencies import FrequencyGrid, Matching, Side
-from svcca.core.gap import share_off
+from svcca.core.gap import Gap
 from svcca.core.linalg import FLOAT64_EPS, batched_eigh, batched_svd, batched_svdvals, parts
 from svcca.core.moments import Moments
 from svcca.core.spectra import SpectralMoments
@@ -39,8 +39,8 @@ class FourierSubspace:
         vectors: Their directions V_k in the channels, (n_frequencies, n_channels, at least the largest rank).
         total_variance: Sum of *all* squared singular values over all frequencies, kept or not.
         notes: What happened on the way that a reader of a result should know.
-        translation_gap: Share of the covariance's energy between different frequencies, in [0, 1]: 0 for equivariant
-            layers over inputs closed under shifts.
+        gap: Energy of the covariance between different frequencies and within: none between for equivariant layers over
+            inputs closed under shifts.
         uncut_nuclear_norm: Sum of the singular values before any cut; None while nothing was cut.
     """
 
@@ -50,7 +50,7 @@ class FourierSubspace:
     values: Tensor
     vectors: Tensor
     total_variance: float
-    translation_gap: float
+    gap: Gap
     notes: tuple[str, ...] = ()
     uncut_nuclear_norm: float | None = None
 
@@ -131,14 +131,13 @@ class FourierSubspace:
         maps = max((n_channels * source_eps) ** 2 * largest, floor / grid.n_positions / total)
         kept = values > squares.clamp_min(maps)
         s = torch.where(kept, (values * total).sqrt(), 0.0)
-        gap = share_off(moments.on_diagonal, moments.off_diagonal)
-        return cls(moments.n_samples, moments.mean, grid, s, vectors, total, gap, notes)
+        return cls(moments.n_samples, moments.mean, grid, s, vectors, total, moments.gap, notes)
 
     @classmethod
     def constant(cls, moments: SpectralMoments) -> FourierSubspace:
         """Rank 0: no direction, no variance."""
         values = torch.zeros(moments.scatter.shape[:2], dtype=torch.float64, device=moments.scatter.device)
-        return cls(moments.n_samples, moments.mean, moments.grid, values, moments.scatter, 0.0, 0.0)
+        return cls(moments.n_samples, moments.mean, moments.grid, values, moments.scatter, 0.0, moments.gap)
 
     def keep(self, step: SVDStep) -> FourierSubspace:
         """Cut to the leading directions over all frequencies together; k and -k, being equal, stay together.

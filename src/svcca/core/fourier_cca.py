@@ -160,7 +160,7 @@ def fourier_cca(
     whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
     cut = whole.keep(step)
     svcca = evaluate(get_measure("svcca"), cut, WHOLE)
-    gaps = (whole.x.translation_gap, whole.y.translation_gap)
+    gaps = (whole.x.gap, whole.y.gap)
     notes = [text for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
     result = FourierCCAResult(
         measure=svcca.measure,
@@ -171,8 +171,8 @@ def fourier_cca(
         n_samples=svcca.n_samples,
         warnings=(*svcca.warnings, *notes),
         correlations=to_numpy(cut.correlations),
-        x_translation_gap=gaps[0],
-        y_translation_gap=gaps[1],
+        x_translation_gap=gaps[0].share,
+        y_translation_gap=gaps[1].share,
         step=step,
         _whole=whole,
     )

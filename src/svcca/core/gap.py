@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,32 @@ N_PAIRS = 128
 """Pairs of frequencies that a pass samples: the share is then known to about 0.05."""
 N_CHANNELS = 64
 """Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Energy of a covariance, the sum of its squares, on its diagonal blocks and off them.
+
+    Attributes:
+        on: Within frequencies.
+        off: Between frequencies, estimated.
+        off_error: Standard error of that estimate.
+    """
+
+    on: float
+    off: float
+    off_error: float
+
+    @property
+    def share(self) -> float:
+        """Share off the diagonal blocks, in [0, 1]; 0 where there is no energy at all."""
+        return share_off(self.on, self.off)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the share, at most 1."""
+        total = self.on + self.off
+        return min(1.0, self.off_error * self.on / total**2) if total > 0 else 0.0
 
 
 class GapSums:
@@ -67,7 +96,7 @@ class GapSums:
         # conj(A^H B), as in the sums of a spectrum.
         self._cross.baddbmm_(a.mT, torch.where(self._mirrored[:, None, None], b, b.conj()))
 
-    def energies(self, scatter: Tensor, sums: Tensor) -> tuple[float, float]:
+    def gap(self, scatter: Tensor, sums: Tensor) -> Gap:
         """Energy of the covariance on and off the diagonal blocks, each up to the same factor, never negative.
 
         Args:
@@ -81,10 +110,11 @@ class GapSums:
         b = torch.where(self._mirrored[centred, None], b, b.conj())
         cross[centred] -= a[:, :, None] * b[:, None, :] / self._n_samples
         squares = torch.linalg.vector_norm(cross, dim=(1, 2)).square() - self._own_terms
-        off = float((squares / self._probability.to(squares.device)).mean())
+        estimates = squares / self._probability.to(squares.device)
+        off, off_error = float(estimates.mean()), float(estimates.std(correction=0)) / math.sqrt(len(estimates))
         own = torch.linalg.vector_norm(scatter, dim=(1, 2)).square() - self._own_terms_on_diagonal
         on = float((own * self._weights).sum())
-        return (0.0 if on < 0 else on), (0.0 if off < 0 else off)  # an overflow stays one
+        return Gap(0.0 if on < 0 else on, 0.0 if off < 0 else off, off_error)  # an overflow stays one
 
 
 def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,9 +132,10 @@ def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -
     # Evenly spaced quantiles instead of independent draws: every part of the plane gets its due.
     quantiles = (torch.arange(n_pairs) + torch.rand(1, generator=generator)) / n_pairs
     first = torch.searchsorted(share.cumsum(0), quantiles.to(share.dtype)).clamp_max(len(share) - 1)
-    others = share.expand(n_pairs, -1).clone()
-    others[torch.arange(n_pairs), first] = 0.0
-    anywhere = coordinates[torch.multinomial(others, 1, generator=generator).squeeze(1)]
+    other = torch.multinomial(share, n_pairs, replacement=True, generator=generator)
+    while bool((same := other == first).any()):
+        other[same] = torch.multinomial(share, int(same.sum()), replacement=True, generator=generator)
+    anywhere = coordinates[other]
     offset = coordinates[torch.multinomial(near, n_pairs, replacement=True, generator=generator)]
     beside = (coordinates[first] + offset) % sizes
     halves = torch.rand(n_pairs, 1, generator=generator) < 0.5

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.frequencies import FrequencyGrid, Matching, Resize, Side, match_frequencies
-from svcca.core.gap import N_CHANNELS, N_PAIRS, GapSums
+from svcca.core.gap import N_CHANNELS, N_PAIRS, Gap, GapSums
 from svcca.core.scatter import slices
 
 SPECTRUM_BYTES = 10 * 2**20
@@ -30,16 +30,14 @@ class SpectralMoments:
         scatter: X_k^H X_k at each kept frequency k, (n_frequencies, n_channels, n_channels), complex128. The DFT is
             orthonormal, so that the traces, counted with the grid's weights, add up to those of the flattened map.
         grid: The frequencies.
-        on_diagonal: Energy of the covariance within frequencies.
-        off_diagonal: That between frequencies, estimated, on the same scale.
+        gap: Energy of the covariance within frequencies and between them.
     """
 
     n_samples: int
     mean: Tensor
     scatter: Tensor
     grid: FrequencyGrid
-    on_diagonal: float
-    off_diagonal: float
+    gap: Gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +217,8 @@ class SpectralSums:
         scatter[0] -= torch.outer(sums[0].conj(), sums[0]) / self.n_samples
         mean = self._origins[layer].double() + sums[0].real / (self.n_samples * math.sqrt(group.grid.n_positions))
         gap = self._gaps.get(layer)
-        on_diagonal, off_diagonal = gap.energies(scatter, sums) if gap else (1.0, 0.0)
-        return SpectralMoments(self.n_samples, mean, scatter, group.grid, on_diagonal, off_diagonal)
+        found = gap.gap(scatter, sums) if gap else Gap(1.0, 0.0, 0.0)
+        return SpectralMoments(self.n_samples, mean, scatter, group.grid, found)
 
     def cross(self, left: int, right: int) -> tuple[Matching, Tensor]:
         """X^H Y of a row and a column layer at every pair of matching frequencies, a view, and which these are."""

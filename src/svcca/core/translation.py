@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, to_maps, to_numpy
-from svcca.core.gap import share_off
+from svcca.core.gap import Gap, share_off
 from svcca.core.spectra import SpectralSums
 from svcca.errors import InputError, NonFiniteError, message
 
@@ -29,10 +29,12 @@ class TranslationGap:
         before: Between different positions: what treating positions as independent would leave out.
         after: Between different frequencies: what the Fourier way leaves out. 0 for translation equivariant layers over
             inputs closed under cyclic shifts.
+        error: Standard error of `after`; large where the samples are few for so many frequencies.
     """
 
     before: float
     after: float
+    error: float
 
 
 def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channels_last: bool = False) -> TranslationGap:
@@ -72,14 +74,12 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
     sums = SpectralSums([maps], 1, self_comparison=True, n_pairs=n_pairs, gap_channels=None, seed=seed)
     sums.update([maps])
     moments = sums.moments(0)
-    total = moments.on_diagonal + moments.off_diagonal
-    if not math.isfinite(total):
+    gap = moments.gap
+    if not math.isfinite(gap.on + gap.off):
         remedy = "Scale the maps"
         raise NonFiniteError(message("translation_gap", "energies within float64", "an overflow", remedy=remedy))
     within = _within_positions(maps, moments.mean, seed)
-    return TranslationGap(
-        share_off(within, max(0.0, total - within)), share_off(moments.on_diagonal, total - moments.on_diagonal)
-    )
+    return TranslationGap(share_off(within, max(0.0, gap.on + gap.off - within)), gap.share, gap.error)
 
 
 def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
@@ -124,12 +124,12 @@ def covariances(
     return before, after
 
 
-def gap_warnings(where: str, gap: float) -> list[str]:
-    """Say in plain words that the assumption is far from the truth, if it is."""
-    if gap <= GAP_WARNING:
+def gap_warnings(where: str, gap: Gap) -> list[str]:
+    """Say in plain words that the assumption is far from the truth, if it is so beyond the error of the estimate."""
+    if not gap.share - 2 * gap.error > GAP_WARNING:
         return []
     return [
-        f"{where}: {gap:.0%} of the covariance's energy lies between different spatial frequencies, which the Fourier "
-        "way takes to be zero. Zero padding does that, and so do strides, for which Fourier(phases=r) feeds the "
+        f"{where}: {gap.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
+        "Fourier way takes to be zero. Zero padding does that, and so do strides, for which Fourier(phases=r) feeds the "
         "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
     ]
