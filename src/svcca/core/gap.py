@@ -11,7 +11,7 @@ from torch import Tensor
 from svcca.core.frequencies import FrequencyGrid, ravel
 
 N_PAIRS = 128
-"""Pairs of frequencies that a pass samples: the share is then known to about 0.05."""
+"""Pairs of frequencies that a pass samples: the share is then known to 0.03 to 0.1."""
 N_CHANNELS = 64
 """Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
 

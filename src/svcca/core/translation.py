@@ -130,6 +130,6 @@ def gap_warnings(where: str, gap: Gap) -> list[str]:
         return []
     return [
         f"{where}: {gap.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
-        "Fourier way takes to be zero. Zero padding does that, and so do strides, for which Fourier(phases=r) feeds the "
+        "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
         "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
     ]
