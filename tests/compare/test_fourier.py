@@ -120,7 +120,7 @@ def test_phases_of_one_axis_and_no_more_than_there_are_positions():
 
 def test_the_furthest_layer_is_named_with_the_number_of_others():
     x = np.random.default_rng(0).normal(size=(300, 2, 6, 6))
-    ramp, edge = x + 1.2 * (np.arange(6) == 0), x + 20 * (np.arange(6) == 0)
+    ramp, edge = x + 2 * (np.arange(6) == 0), x + 20 * (np.arange(6) == 0)
     notes = svcca.compare({"fine": x, "ramp": ramp, "edge": edge}, observe="fourier").warnings
     assert any(note.startswith("a 'edge': ") and note.endswith("The same holds for 1 other layer.") for note in notes)
 
