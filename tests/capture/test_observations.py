@@ -2,20 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from svcca.capture.observations import (
-    RULES,
-    Flatten,
-    Fourier,
-    Interpolate,
-    LastToken,
-    MeanToken,
-    Pixels,
-    Pool,
-    Tokens,
-    advice_on_maps,
-    choose_rules,
-    pooled_by_default,
-)
+from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.capture.rules import RULES, advice_on_maps, choose_rules, pooled_by_default
 from svcca.errors import InputError, UnknownOptionError
 
 MAPS = torch.randn(5, 3, 4, 2, generator=torch.Generator().manual_seed(0))

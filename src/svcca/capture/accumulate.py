@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from svcca.capture.observations import Observe
 from svcca.capture.observed import ObservedNetwork, observed_rows
+from svcca.capture.rules import Observe
 from svcca.capture.sources import Source
 from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.grid import GridAccumulator

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from svcca.capture.accumulate import collect_rows
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unmatched
-from svcca.capture.observations import Observe
+from svcca.capture.rules import Observe
 from svcca.capture.sources import ModelSource
 
 

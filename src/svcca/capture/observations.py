@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from svcca.capture.layers import matches
-from svcca.core.frequencies import RESIZE, Resize, match_frequencies
-from svcca.core.resample import largest, resized
+from svcca.core.frequencies import RESIZE, Resize
+from svcca.core.resample import resized
 from svcca.errors import InputError, message, unknown_option
 
 
@@ -278,145 +275,9 @@ class MeanToken:
         return ()
 
 
-SAMPLES_A_FEATURE = 5
-"""Samples for each feature from which `flatten` is within reach."""
-
-RULES: dict[str, Observation] = {
-    "flatten": Flatten(),
-    "pixels": Pixels(),
-    "pool": Pool(),
-    "tokens": Tokens(),
-    "last_token": LastToken(),
-    "mean_token": MeanToken(),
-    "interpolate": Interpolate(),
-    "fourier": Fourier(),
-}
-"""Every rule that `observe` takes by name, beside "auto"."""
-
-Observe = str | Observation | Mapping[str, str | Observation]
-"""A rule by name, a rule, or a mapping from layer name or pattern to either."""
-
-
-def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Observation]]:
-    """Settle each layer's rule from the shape of its first output.
-
-    `auto` goes by rank: (n, features) as it is; (n, tokens, features) by `tokens`, or by `mean_token` where another
-    layer can only give one row a sample; (n, channels, *positions) by `pool`.
-
-    Args:
-        observe: What the user asked for.
-        networks: For each network, the shape of each layer's first output, samples first.
-
-    Raises:
-        UnknownOptionError: For a rule that does not exist.
-        InputError: For `fourier` on some layers only.
-    """
-    per_sample = any(_needs_one_row_a_sample(observe, shapes) for shapes in networks)
-    rules = [
-        {name: _asked_for(observe, name) or _auto(shape, per_sample) for name, shape in shapes.items()}
-        for shapes in networks
-    ]
-    every = [rule for network in rules for rule in network.values()]
-    if len({rule if isinstance(rule, Fourier) else None for rule in every}) > 1:
-        remedy = "Pass observe='fourier' or one Fourier(...) for all; vectors take part as they are"
-        raise InputError(message("observe", "'fourier' for every layer or for none", "several rules", "", remedy))
-    largest_maps = _largest_maps(rules, networks)
-    return [{name: _sized(rule, largest_maps) for name, rule in network_rules.items()} for network_rules in rules]
-
-
-def pooled_by_default(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the maps that "auto" observes by `pool`, by layer."""
-    return {
-        name: tuple(shape) for name, shape in shapes.items() if len(shape) > 3 and _asked_for(observe, name) is None
-    }
-
-
-def advice_on_maps(shapes: Sequence[tuple[int, ...]], n_samples: int) -> str:
-    """Say what `pool` leaves out of maps, and which rules these sizes and this many samples allow instead.
-
-    Args:
-        shapes: Of the maps, samples first.
-        n_samples: Number of samples.
-    """
-    sizes = {shape[2:] for shape in shapes}
-    widest = max(math.prod(shape[1:]) for shape in shapes)
-    text = (
-        "Maps were observed by 'pool', which lets any two layers be compared: the mean of each channel over all "
-        "positions. To compare whole maps: 'fourier' for convolutional layers"
-    )
-    if any(_do_not_match(a, b) for a, b in combinations(sorted(sizes), 2)):
-        text += ", with Fourier(resize=...) since their sizes do not divide each other"
-    text += "; 'pixels', since they have one size" if len(sizes) == 1 else "; 'interpolate', since their sizes differ"
-    enough = n_samples >= SAMPLES_A_FEATURE * widest
-    reach = "in reach" if enough else "out of reach"
-    return f"{text}; 'flatten' is {reach}, with {n_samples:,} samples for up to {widest:,} features."
-
-
-def _do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Tell whether two maps have no frequencies in common by themselves."""
-    try:
-        match_frequencies(a, b, None, "")
-    except InputError:
-        return True
-    return False
-
-
-def fourier_rule(observe: Observe) -> Fourier | None:
-    """Give the Fourier rule, where it is the one asked for."""
-    rule = RULES.get(observe) if isinstance(observe, str) else observe
-    return rule if isinstance(rule, Fourier) else None
-
-
-def _largest_maps(
-    rules: Sequence[Mapping[str, Observation]], networks: Sequence[Mapping[str, Sequence[int]]]
-) -> tuple[int, ...]:
-    """Size that `interpolate` resizes to: the largest along each axis."""
-    shapes = [
-        shapes[name][2:]
-        for network_rules, shapes in zip(rules, networks, strict=True)
-        for name, rule in network_rules.items()
-        if isinstance(rule, Interpolate) and len(shapes[name]) > 2
-    ]
-    same_rank = [sizes for sizes in shapes if len(sizes) == len(shapes[0])]
-    return largest(same_rank) if same_rank else ()
-
-
-def _sized(rule: Observation, sizes: tuple[int, ...]) -> Observation:
-    return replace(rule, sizes=sizes) if isinstance(rule, Interpolate) and rule.sizes is None else rule
-
-
-def _needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
-    """Whether some layer, by its rule or by its shape, gives one row a sample."""
-    return any(
-        rule.per_sample if (rule := _asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
-    )
-
-
 def size_in_words(sizes: Sequence[int]) -> str:
     """Write the sizes of a map, as 32 x 32."""
     return " x ".join(str(size) for size in sizes)
-
-
-def _auto(shape: Sequence[int], all_per_sample: bool) -> Observation:
-    if len(shape) <= 2:
-        return RULES["flatten"]
-    if len(shape) == 3:
-        return RULES["mean_token" if all_per_sample else "tokens"]
-    return RULES["pool"]
-
-
-def _asked_for(observe: Observe, name: str) -> Observation | None:
-    """Look up the rule asked for a layer; None where it is left to `auto`."""
-    rule: object = observe
-    if isinstance(observe, Mapping):
-        rule = next((rule for pattern, rule in observe.items() if matches(name, pattern)), "auto")
-    if rule == "auto":
-        return None
-    if isinstance(rule, str) and rule in RULES:
-        return RULES[rule]
-    if isinstance(rule, Observation) and not isinstance(rule, type):
-        return rule
-    raise unknown_option("observe", "a rule", rule, ["auto", *RULES])
 
 
 def _wide(output: Tensor) -> Tensor:

@@ -14,15 +14,8 @@ from torch import Tensor
 from svcca.capture.batches import attention_mask, batch_size
 from svcca.capture.hooks import preserved_rng
 from svcca.capture.layers import matches, unmatched
-from svcca.capture.observations import (
-    Fourier,
-    Observation,
-    Observe,
-    choose_rules,
-    fourier_rule,
-    pooled_by_default,
-    size_in_words,
-)
+from svcca.capture.observations import Fourier, Observation, size_in_words
+from svcca.capture.rules import Observe, choose_rules, fourier_rule, pooled_by_default
 from svcca.capture.sources import ArraySource, Source
 from svcca.core.arrays import check_finite
 from svcca.core.frequencies import match_frequencies

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from svcca.capture.batches import Forward, call, device_of, to_device
 from svcca.capture.hooks import evaluating
 from svcca.capture.layers import unwrap
-from svcca.capture.observations import Observe
+from svcca.capture.rules import Observe
 from svcca.compare.pairs import compare
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of

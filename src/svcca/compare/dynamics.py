@@ -15,7 +15,7 @@ from torch import nn
 from svcca.capture.batches import Forward
 from svcca.capture.checkpoints import Weights, find_checkpoints
 from svcca.capture.layers import unwrap
-from svcca.capture.observations import Observe
+from svcca.capture.rules import Observe
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.result import LayerSummary
 from svcca.compare.snapshots import Settings, Snapshot, path_of, probe_of, saved_snapshots, take_snapshot

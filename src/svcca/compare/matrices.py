@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from svcca.capture.accumulate import Pass
-from svcca.capture.observations import advice_on_maps
 from svcca.capture.observed import ObservedLayer, ObservedNetwork
+from svcca.capture.rules import advice_on_maps
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.chance import cca_mean
 from svcca.core.fourier import FourierSubspace

@@ -12,7 +12,8 @@ from torch import nn
 from svcca.capture.accumulate import Accumulator, run_pass
 from svcca.capture.batches import Forward, ShiftedBatches, batches_of
 from svcca.capture.layers import unmatched
-from svcca.capture.observations import Fourier, Observe, fourier_rule
+from svcca.capture.observations import Fourier
+from svcca.capture.rules import Observe, fourier_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.compare.matrices import (
     similarity_matrices,

@@ -9,7 +9,7 @@ from torch import nn
 
 from svcca.capture.batches import Forward
 from svcca.capture.layers import unwrap
-from svcca.capture.observations import Observe
+from svcca.capture.rules import Observe
 from svcca.compare.dynamics import Against, Load, dynamics_of, known, prepared, stored
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.snapshots import Settings, probe_of, take_snapshot

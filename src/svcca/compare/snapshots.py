@@ -14,8 +14,8 @@ from torch import nn
 
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unmatched
-from svcca.capture.observations import Observe, fourier_rule
 from svcca.capture.observed import ObservedNetwork, observed_rows
+from svcca.capture.rules import Observe, fourier_rule
 from svcca.capture.sources import ModelSource
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import FileError, InputError, message
