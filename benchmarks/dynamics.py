@@ -15,6 +15,8 @@ from svcca.core.subspace import SVDStep
 
 SIZES = {"quick": (400, 32, 27, 2), "full": (5_000, 512, 440, 8)}
 """Samples, units, directions kept, layers."""
+MANY = {"quick": (200, 16, 8, 3, 4), "full": (5_000, 256, 64, 12, 20)}
+"""Samples, units, directions kept, layers, checkpoints."""
 CHECKPOINTS = 4
 STRIDE = 37
 """From one pair to the next that the literal version is timed on: no common factor with the number of pairs."""
@@ -24,6 +26,15 @@ def dynamics(size: Size) -> Work:
     """Pairs with power-law spectra, most directions kept."""
     n, p, kept, depth = SIZES[size]
     layers = list(islice(power_law_layers(2, n, p, kept), depth * (CHECKPOINTS + 1)))
+    rows = {f"checkpoint {i // depth} layer {i % depth}": x for i, x in enumerate(layers[:-depth])}
+    columns = {f"layer {i}": x for i, x in enumerate(layers[-depth:])}
+    return _work(rows, columns, f"{n:,} x {p:,}, {kept:,} kept", bound=1.5, least_speedup=25)
+
+
+def checkpoints(size: Size) -> Work:
+    """Twelve layers at twenty checkpoints against the last: what `learning_dynamics` does after the forward passes."""
+    n, p, kept, depth, times = MANY[size]
+    layers = list(islice(power_law_layers(5, n, p, kept), depth * (times + 1)))
     rows = {f"checkpoint {i // depth} layer {i % depth}": x for i, x in enumerate(layers[:-depth])}
     columns = {f"layer {i}": x for i, x in enumerate(layers[-depth:])}
     return _work(rows, columns, f"{n:,} x {p:,}, {kept:,} kept", bound=1.5, least_speedup=25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.dynamics import dynamics, dynamics_trained
+from benchmarks.dynamics import checkpoints, dynamics, dynamics_trained
 from benchmarks.fourier import fourier, fourier_net
 from benchmarks.pairs import all_measures, cka, pair, pair_float32, pwcca, wide_pair
 from benchmarks.streaming import streaming, streaming_tenth
@@ -20,6 +20,7 @@ WORKS: dict[str, Callable[[Size], Work]] = {
         all_measures,
         dynamics,
         dynamics_trained,
+        checkpoints,
         streaming,
         streaming_tenth,
         wide_pair,
