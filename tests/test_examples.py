@@ -12,6 +12,7 @@ SHORT = (
     "saved_activations.py",
     "fourier_exact.py",
     "learning_dynamics.py",
+    "class_sensitivity.py",
 )
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"
 
