@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from svcca.errors import FileError, message
 
@@ -41,6 +43,35 @@ def write_atomically(path: PathLike, write: Callable[[Path], object]) -> Path:
 def write_text(path: PathLike, text: str) -> Path:
     """Write a text file atomically, in UTF-8."""
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: PathLike, name: str) -> Any:
+    """Read a JSON file that the `save` of a result of this name wrote.
+
+    Raises:
+        FileError: If the file is missing or is no JSON.
+    """
+    where = f"load {path}"
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(message(where, "a readable file", str(error.strerror))) from error
+    except ValueError as error:
+        raise FileError(message(where, f"JSON that {name}.save wrote", str(error))) from error
+
+
+def unwrapped_document(plain: Any, kind: str, version: int, where: str) -> dict[str, Any]:
+    """Give a JSON object less its format and version, which must be these.
+
+    Raises:
+        FileError: If it is another kind of document, or of another version.
+    """
+    if not isinstance(plain, dict) or plain.get("format") != kind:
+        raise FileError(message(where, f'JSON with "format": "{kind}"', "another kind of file"))
+    if plain.get("version") != version:
+        got, remedy = str(plain.get("version")), "Upgrade svcca to read it"
+        raise FileError(message(where, f"format version {version}", got, remedy=remedy))
+    return {key: value for key, value in plain.items() if key not in ("format", "version")}
 
 
 def _umask() -> int:

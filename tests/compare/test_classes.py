@@ -109,6 +109,15 @@ def test_the_model_is_left_as_it_was():
     assert not model.relu.training
 
 
+def test_logits_are_those_of_evaluation_and_cost_no_random_number():
+    model = Net().train()
+    model.relu = nn.Dropout(0.5)
+    state = torch.get_rng_state()
+    got = svcca.class_sensitivity(model, IMAGES, layers="out", progress=False)
+    assert torch.equal(state, torch.get_rng_state())
+    np.testing.assert_allclose(got.values, 1.0, atol=1e-9)
+
+
 def test_what_is_no_target_is_refused():
     with pytest.raises(
         InputError, match=r"an output \(n_samples, n_classes\); got shape \(256, 5, 4, 4\). Pass targets="

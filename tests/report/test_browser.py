@@ -179,11 +179,14 @@ def test_a_screen_reader_meets_a_grid_of_named_cells(page):
 @pytest.mark.parametrize("clipboard", ["clipboard", "no clipboard"])
 def test_the_copy_button_puts_the_matrix_on_the_clipboard(page, clipboard):
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
 
     driver = page()
     if clipboard == "no clipboard":
         driver.execute_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     find(driver, "[data-copies=tsv]")[0].click()
+    # The clipboard answers when it has written: the page tells a moment after the click.
+    WebDriverWait(driver, 10).until(lambda _: find(driver, "#told")[0].text)
     assert find(driver, "#told")[0].text == "Copied."
     driver.execute_script("document.body.prepend(Object.assign(document.createElement('textarea'), {id: 'paste'}))")
     find(driver, "#paste")[0].send_keys(Keys.CONTROL, "v")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca.capture.batches import Forward, call, device_of, to_device
-from svcca.capture.hooks import evaluating
+from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
 from svcca.compare.pairs import compare
@@ -172,7 +172,7 @@ def _logits(model: nn.Module, probe: Sequence[Any], forward: Forward | None) -> 
     """Outputs of a model, (n_samples, n_classes), on the CPU."""
     network = unwrap(model)
     device, pieces = device_of(network), []
-    with evaluating(network), torch.no_grad():
+    with evaluating(network), preserved_rng([device]), torch.no_grad():
         for number, batch in enumerate(probe):
             output = call(network, to_device(batch, device), forward)
             output = getattr(output, "logits", output)

@@ -99,6 +99,7 @@ def learning_dynamics(
     for checkpoint in track(found, "Checkpoints", progress):
         try:
             snapshot = known(kept.get(checkpoint.step), settings)
+            on_disk = snapshot is not None
             if snapshot is None:
                 checkpoint.load_into(network)
                 snapshot = take_snapshot(network, probe, checkpoint.step, settings, observe, forward)
@@ -107,7 +108,7 @@ def learning_dynamics(
                 raise
             warnings.warn(f"Left out: {error}", SvccaWarning, stacklevel=2)
             continue
-        loads.append(stored(snapshot, folder))
+        loads.append(stored(snapshot, folder, on_disk=on_disk))
     if len(loads) < 2:
         raise InputError(message("learning_dynamics", "at least two readable checkpoints", str(len(loads))))
     return dynamics_of(loads, chosen, step, against, type(network).__name__, progress)
@@ -216,11 +217,9 @@ def known(path: Path | None, settings: Settings) -> Snapshot | None:
     return snapshot if snapshot.settings == settings else None
 
 
-def stored(snapshot: Snapshot, folder: PathLike | None) -> Load:
-    """Write a snapshot to the folder, to be read when it is needed; without one it stays in memory."""
+def stored(snapshot: Snapshot, folder: PathLike | None, *, on_disk: bool) -> Load:
+    """Write a snapshot to the folder, unless it came from there; without one it stays in memory."""
     if folder is None:
         return lambda: snapshot
-    path = path_of(Path(folder), snapshot.step)
-    if known(path if path.is_file() else None, snapshot.settings) is None:
-        snapshot.save(Path(folder))
+    path = path_of(Path(folder), snapshot.step) if on_disk else snapshot.save(Path(folder))
     return lambda: Snapshot.load(path)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions
 from svcca.errors import FileError, InputError, message
-from svcca.files import PathLike, write_text
+from svcca.files import PathLike, read_json, unwrapped_document, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,17 +181,7 @@ class LearningDynamics:
             FileError: If the file is missing, is no such JSON, or comes from a newer version.
         """
         where = f"load {path}"
-        try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(message(where, "a readable file", str(error.strerror))) from error
-        except ValueError as error:
-            raise FileError(message(where, "JSON that LearningDynamics.save wrote", str(error))) from error
-        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
-            raise FileError(message(where, f'JSON with "format": "{FORMAT}"', "another kind of file"))
-        if (version := plain.pop("version", None)) != FORMAT_VERSION:
-            remedy = "Upgrade svcca to read it"
-            raise FileError(message(where, f"format version {FORMAT_VERSION}", str(version), remedy=remedy))
+        plain = unwrapped_document(read_json(path, cls.__name__), FORMAT, FORMAT_VERSION, where)
         try:
             layers = tuple(LayerSummary(**layer) for layer in plain.pop("layers"))
             arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}

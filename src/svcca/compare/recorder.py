@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from torch import nn
 
@@ -78,7 +77,7 @@ class DynamicsRecorder:
         for number, path in prepared(folder).items():
             snapshot = known(path, self._settings)
             if snapshot is not None:
-                self._loads[number] = stored(snapshot, folder)
+                self._loads[number] = stored(snapshot, folder, on_disk=True)
 
     @property
     def recorded(self) -> tuple[int, ...]:
@@ -105,9 +104,7 @@ class DynamicsRecorder:
             InputError: For a layer that cannot be observed, or is constant; the message names the step.
         """
         snapshot = take_snapshot(self._model, self._probe, number, self._settings, self._observe, self._forward)
-        if self._folder is not None:
-            snapshot.save(Path(self._folder))
-        self._loads[number] = stored(snapshot, self._folder)
+        self._loads[number] = stored(snapshot, self._folder, on_disk=False)
 
     def result(self, *, against: Against = "last", progress: bool | None = None) -> LearningDynamics:
         """Compare every recorded step with the last one (or each with the one before).

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from svcca.errors import FileError, InputError, message, unknown_option
-from svcca.files import PathLike, write_text
+from svcca.files import PathLike, read_json, unwrapped_document, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,22 +162,11 @@ class SimilarityMatrix:
         Raises:
             FileError: If the file is missing, is no such JSON, or comes from a newer version.
         """
-        where = f"load {path}"
-        try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(message(where, "a readable file", str(error.strerror))) from error
-        except ValueError as error:
-            raise FileError(message(where, "JSON that SimilarityMatrix.save wrote", str(error))) from error
-        return cls._from_plain(plain, where)
+        return cls._from_plain(read_json(path, cls.__name__), f"load {path}")
 
     @classmethod
     def _from_plain(cls, plain: Any, where: str) -> SimilarityMatrix:
-        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
-            raise FileError(message(where, f'JSON with "format": "{FORMAT}"', "another kind of file"))
-        if (version := plain.pop("version", None)) != FORMAT_VERSION:
-            remedy = "Upgrade svcca to read it"
-            raise FileError(message(where, f"format version {FORMAT_VERSION}", str(version), remedy=remedy))
+        plain = unwrapped_document(plain, FORMAT, FORMAT_VERSION, where)
         try:
             for side in ("rows", "columns"):
                 plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])

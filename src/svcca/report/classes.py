@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import colormaps
 
-from svcca.report.plots import elide, new_figure
+from svcca.report.plots import axes_or_new, elide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +23,7 @@ def plot_classes(sensitivity: ClassSensitivity, ax: Axes | None = None) -> tuple
         sensitivity: What to draw.
         ax: Where to draw; by default a new figure.
     """
-    if ax is None:
-        figure = new_figure(7.2, 4.2)
-        ax = figure.subplots()
-    else:
-        figure = ax.figure.figure
+    figure, ax = axes_or_new(ax, 7.2, 4.2)
     depth = np.arange(len(sensitivity.layers))
     count = len(sensitivity.classes)
     shades = colormaps["tab10"](np.arange(count)) if count <= 10 else colormaps["turbo"](np.linspace(0, 1, count))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
-from svcca.report.plots import COLOUR_MAP, elide, new_figure
+from svcca.report.plots import COLOUR_MAP, axes_or_new, elide, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,7 @@ def plot_lines(dynamics: LearningDynamics, ax: Axes | None = None) -> tuple[Figu
         dynamics: What to draw.
         ax: Where to draw; by default a new figure.
     """
-    if ax is None:
-        figure = new_figure(7.2, 4.2)
-        ax = figure.subplots()
-    else:
-        figure = ax.figure.figure
+    figure, ax = axes_or_new(ax, 7.2, 4.2)
     curves, n_layers = dynamics.curves, len(dynamics.layers)
     colours = colormaps["viridis"](np.linspace(0, 0.9, n_layers))
     for name, curve, colour in zip(dynamics.labels, curves.T, colours, strict=True):

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 
 from svcca.core.translation import covariances, translation_gap
 from svcca.errors import InputError, message
-from svcca.report.plots import COLOUR_MAP, new_figure, number
+from svcca.report.plots import COLOUR_MAP, axes_or_new, new_figure, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def plot_frequency_map(result: FourierCCAResult, ax: Axes | None = None) -> tupl
     if not 1 <= values.ndim <= 2:
         expected, got = "maps of one or two spatial axes on both sides", f"{values.ndim}"
         raise InputError(message("plot_frequency_map", expected, got, remedy="Read result.frequency_map"))
-    figure, ax = (ax.figure.figure, ax) if ax is not None else _one(4.2, 3.6 if values.ndim == 2 else 2.6)
+    figure, ax = axes_or_new(ax, 4.2, 3.6 if values.ndim == 2 else 2.6)
     shifted = np.fft.fftshift(np.ma.filled(values, np.nan))
     frequencies = [np.fft.fftshift(np.fft.fftfreq(size, 1 / size)).astype(int) for size in values.shape]
     if values.ndim == 1:
@@ -130,8 +130,3 @@ def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _signed(frequency: Sequence[int] | npt.NDArray[np.int64]) -> str:
     return "(" + ", ".join(str(int(step)) for step in frequency) + ")"
-
-
-def _one(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = new_figure(width, height)
-    return figure, figure.subplots()

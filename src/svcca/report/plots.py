@@ -131,6 +131,14 @@ def new_figure(width: float, height: float) -> Figure:
     return _figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
+def axes_or_new(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """Give the axes and their figure, or those of a new figure of this size in inches."""
+    if ax is not None:
+        return ax.figure.figure, ax
+    figure = new_figure(width, height)
+    return figure, figure.subplots()
+
+
 def _figure(**options: Any) -> Figure:
     if _shows_pyplot_figures():
         from matplotlib import pyplot
