@@ -18,6 +18,11 @@ def test_one_tensor_is_split_into_batches_that_make_it_up():
     assert torch.equal(torch.cat(parts), data)
 
 
+def test_a_batch_is_as_large_as_asked_for():
+    assert [len(part) for part in batches_of(X, 3)] == [3, 1]
+    assert [len(part["ids"]) for part in batches_of({"ids": X}, 3)] == [3, 1]
+
+
 def test_one_numpy_array_is_split_like_a_tensor():
     parts = list(batches_of(np.ones((ONE_BATCH + 1, 2), np.float32)))
     assert [tuple(part.shape) for part in parts] == [(ONE_BATCH, 2), (1, 2)]

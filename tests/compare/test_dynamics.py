@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import svcca
+from svcca.capture.batches import SMALL_BATCH
 from svcca.capture.checkpoints import find_checkpoints
 from svcca.compare import dynamics as module
 from svcca.compare.result import LayerSummary
@@ -270,6 +271,24 @@ def test_a_recorder_touches_neither_model_nor_gradients_nor_random_state():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients, strict=True))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_probe_set_in_one_piece_runs_in_small_batches_and_gives_what_a_loader_gives():
+    model, sizes = net(), []
+
+    def forward(model, batch):
+        sizes.append(len(batch))
+        return model(batch)
+
+    whole = svcca.DynamicsRecorder(model, X, forward=forward)
+    loader = svcca.DynamicsRecorder(model, X.split(150))
+    for step in (0, 1):
+        whole.record(step)
+        loader.record(step)
+        with torch.no_grad():
+            model[2].weight.mul_(-0.5).add_(0.1)
+    assert sizes == 2 * [*[SMALL_BATCH] * 6, 400 - 6 * SMALL_BATCH]
+    np.testing.assert_allclose(whole.result().values, loader.result().values, atol=1e-6)  # float32 forward passes
 
 
 def test_a_recorder_records_when_it_is_told():

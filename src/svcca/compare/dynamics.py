@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from svcca.capture.batches import Forward
+from svcca.capture.batches import Forward, device_of
 from svcca.capture.checkpoints import Weights, find_checkpoints
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
@@ -92,8 +92,8 @@ def learning_dynamics(
     found = find_checkpoints(checkpoints, steps)
     if len(found) < 2:
         raise InputError(message("learning_dynamics", "at least two checkpoints", f"one, {found[0].name}"))
-    probe = probe_of(data)
     network = copy.deepcopy(unwrap(model))
+    probe = probe_of(data, device_of(network))
     kept = prepared(folder)
     loads: list[Load] = []
     for checkpoint in track(found, "Checkpoints", progress):

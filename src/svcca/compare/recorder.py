@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from torch import nn
 
-from svcca.capture.batches import Forward
+from svcca.capture.batches import Forward, device_of
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
 from svcca.compare.dynamics import Against, Load, dynamics_of, known, prepared, stored
@@ -25,6 +25,7 @@ class DynamicsRecorder:
         model: The network in training. Recording runs it in evaluation mode without gradients and hands it back as it
             was: mode, hooks, gradients, random state.
         probe: A fixed set of inputs, as `data` of `learning_dynamics`; some thousand are enough.
+            One tensor runs 64 inputs at a time on a CPU; a loader keeps its own batches.
         layers: Names or glob patterns; default: every leaf module.
         measure: Name of the measure that `result` evaluates.
         observe: What is a sample and what a feature; not "fourier".
@@ -66,7 +67,7 @@ class DynamicsRecorder:
             expected = "every as a positive integer, or steps, not both"
             raise InputError(message("DynamicsRecorder", expected, f"every={every}, steps={steps}"))
         self._model = unwrap(model)
-        self._probe = probe_of(probe)
+        self._probe = probe_of(probe, device_of(self._model))
         self._measure = get_measure(measure)
         self._cut = SVDStep(retained_variance)
         self._settings = Settings.of(layers, observe, self._cut if self._measure.svd_step else WHOLE)

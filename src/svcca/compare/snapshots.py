@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from svcca.capture.batches import Forward, batches_of
+from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, batches_of
 from svcca.capture.layers import unmatched
 from svcca.capture.observed import ObservedNetwork, observed_rows
 from svcca.capture.rules import Observe, fourier_rule
@@ -156,13 +156,18 @@ def saved_snapshots(folder: PathLike | None) -> dict[int, Path]:
     return {int(path.stem.removeprefix("snapshot-")): path for path in files}
 
 
-def probe_of(data: object) -> list[Any]:
+def probe_of(data: object, device: torch.device | None = None) -> list[Any]:
     """Batches of the probe set, kept: every snapshot must see the same inputs in the same order, shuffled or not.
+
+    Args:
+        data: A loader, or one tensor, array or dict that is split.
+        device: Where the network is; on a CPU it is split into small batches.
 
     Raises:
         InputError: If there are none, or `data` is nothing that can be iterated.
     """
-    batches = list(batches_of(data))
+    on_cpu = device is not None and device.type == "cpu"
+    batches = list(batches_of(data, SMALL_BATCH if on_cpu else ONE_BATCH))
     if not batches:
         raise InputError(
             message("probe set", "at least one batch", "none", "The loader is empty or was used up before")
