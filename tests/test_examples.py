@@ -39,8 +39,17 @@ def test_two_seeds_on_cifar10_are_compared_and_reported(tmp_path: Path) -> None:
     assert (tmp_path / "cifar10_two_seeds.html").stat().st_size > 10_000
 
 
+@pytest.mark.data
+@pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at SVCCA_DATA or ../shared/data")
+@pytest.mark.parametrize("kind", ["residual", "conv"])
+def test_learning_dynamics_on_cifar10_are_recorded_and_drawn(kind: str, tmp_path: Path) -> None:
+    printed = run("cifar10_learning_dynamics.py", tmp_path, str(CIFAR10), kind, "1", "1000")
+    assert "rank correlation of depth" in printed
+    assert (tmp_path / f"learning_dynamics_{kind}.png").stat().st_size > 10_000
+
+
 def test_every_example_is_tested_and_short() -> None:
     scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert scripts == {*SHORT, "cifar10_two_seeds.py"}
+    assert scripts == {*SHORT, "cifar10_two_seeds.py", "cifar10_learning_dynamics.py"}
     for script in scripts:
         assert len((ROOT / "examples" / script).read_text().splitlines()) <= 60
