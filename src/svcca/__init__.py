@@ -9,6 +9,10 @@
 
 from importlib import metadata as _metadata
 
+from svcca.act.blocks import Block, find_blocks
+from svcca.act.convergence import AdaptiveFreezing
+from svcca.act.freeze import FreezeTraining
+from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.classes import ClassSensitivity, class_sensitivity
@@ -47,6 +51,8 @@ __version__ = _metadata.version("svcca")
 
 __all__ = [
     "MEASURES",
+    "AdaptiveFreezing",
+    "Block",
     "CCAResult",
     "ClassSensitivity",
     "Coherence",
@@ -55,6 +61,9 @@ __all__ = [
     "Flatten",
     "Fourier",
     "FourierCCAResult",
+    "FreezeEvent",
+    "FreezeSummary",
+    "FreezeTraining",
     "Interpolate",
     "JointMoments",
     "LastToken",
@@ -64,6 +73,7 @@ __all__ = [
     "Moments",
     "PCAResult",
     "PLSResult",
+    "PhaseCost",
     "Pixels",
     "Pool",
     "SVDStep",
@@ -78,6 +88,7 @@ __all__ = [
     "cca",
     "class_sensitivity",
     "compare",
+    "find_blocks",
     "fourier_cca",
     "learning_dynamics",
     "linear_cka",

@@ -105,7 +105,7 @@ def batch_size(batch: object, where: str) -> int:
     Raises:
         SampleError: If the batch holds no tensor, or no sample.
     """
-    first = next(_tensors(batch), None)
+    first = next(tensors_in_batch(batch), None)
     if first is None or first.ndim == 0:
         remedy = "Collate samples into tensors, or pass forward="
         raise SampleError(message(where, "a batch that holds a tensor of samples", type(batch).__name__, "", remedy))
@@ -134,7 +134,7 @@ class ShiftedBatches:
             InputError: For a batch without images.
         """
         for number, batch in enumerate(self._batches):
-            images = next((tensor for tensor in _tensors(batch) if tensor.ndim > 2), None)
+            images = next((tensor for tensor in tensors_in_batch(batch) if tensor.ndim > 2), None)
             if images is None:
                 expected = "images (n_samples, channels, *sizes) to shift for phases"
                 remedy = "Pass Fourier(phases=1)"
@@ -160,12 +160,13 @@ def _replaced(batch: Any, old: Tensor, new: Tensor) -> Any:
     return batch
 
 
-def _tensors(batch: object) -> Iterator[Tensor]:
+def tensors_in_batch(batch: object) -> Iterator[Tensor]:
+    """Walk the tensors of a batch, in order: in tuples, lists and mappings."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, (Mapping, tuple, list)):
         for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _tensors(part)
+            yield from tensors_in_batch(part)
 
 
 def attention_mask(batch: object) -> Tensor | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -141,3 +142,23 @@ def _parts(output: object) -> Iterator[tuple[object, object]]:
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
         for entry in dataclasses.fields(output):
             yield entry.name, getattr(output, entry.name)
+
+
+def map_tensors(output: object, change: Callable[[Tensor], Tensor]) -> Any:
+    """Give a structure like a module's output, with every tensor changed; what is no container is kept.
+
+    >>> import torch
+    >>> map_tensors({"out": (torch.ones(1), None)}, lambda tensor: tensor + 1)
+    {'out': (tensor([2.]), None)}
+    """
+    if isinstance(output, Tensor):
+        return change(output)
+    parts: dict[Any, Any] = {key: map_tensors(part, change) for key, part in _parts(output)}
+    kind: Any = type(output)
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):  # Hugging Face's are mappings too
+        return dataclasses.replace(output, **parts)
+    if isinstance(output, Mapping):
+        return kind(parts)
+    if isinstance(output, (tuple, list)):
+        return kind(*parts.values()) if hasattr(output, "_fields") else kind(parts.values())
+    return output

@@ -196,6 +196,18 @@ def _similarities(snapshot: Snapshot, reference: Snapshot, measure: Measure, ste
     ]
 
 
+def twins(snapshot: Snapshot, before: Snapshot, measure: Measure, step: SVDStep) -> dict[str, float]:
+    """Similarity of each layer in both snapshots with itself, by the module's name; of several calls, the last."""
+    earlier = dict(zip(before.names, before.subspaces, strict=True))
+    found = {}
+    for label, subspace in zip(snapshot.names, snapshot.subspaces, strict=True):
+        if label in earlier:
+            pair = CoherenceGrid.from_subspaces([subspace], [earlier[label]]).pair(0, 0)
+            where = f"{label} at step {snapshot.step} x {before.step}"
+            found[label.partition("#")[0]] = evaluate(measure, pair, step, where).similarity
+    return found
+
+
 def prepared(folder: PathLike | None) -> dict[int, Path]:
     """Make the folder where there is none; give the snapshots in it by step."""
     if folder is not None:

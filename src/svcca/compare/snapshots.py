@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, batches_of
 from svcca.capture.layers import unmatched
@@ -76,14 +76,8 @@ class Snapshot:
         """Rows of the probe set."""
         return self.subspaces[0].n_samples
 
-    def save(self, folder: Path) -> Path:
-        """Write the snapshot into a folder as .safetensors; nothing half-written is left behind.
-
-        Raises:
-            FileError: If it cannot be written.
-        """
-        from safetensors.torch import save_file
-
+    def packed(self) -> tuple[dict[str, Tensor], str]:
+        """Give the arrays by name, and the rest as JSON."""
         tensors = {
             f"{index}.{name}": getattr(subspace, name).contiguous()
             for index, subspace in enumerate(self.subspaces)
@@ -98,7 +92,39 @@ class Snapshot:
             "total_variance": [subspace.total_variance for subspace in self.subspaces],
             "uncut_nuclear_norm": [subspace.uncut_nuclear_norm for subspace in self.subspaces],
         }
-        metadata = {"format": FORMAT, "snapshot": json.dumps(rest)}
+        return tensors, json.dumps(rest)
+
+    @classmethod
+    def unpacked(cls, tensors: Mapping[str, Tensor], text: str) -> Snapshot:
+        """Build the snapshot that `packed` gave."""
+        rest: dict[str, Any] = json.loads(text)
+        plain = rest["settings"]
+        layers = None if plain["layers"] is None else tuple(plain["layers"])
+        settings = Settings(layers, plain["observe"], SVDStep(**plain["step"]))
+        subspaces = tuple(
+            Subspace(
+                rest["n_samples"],
+                tensors[f"{index}.mean"],
+                tensors[f"{index}.singular_values"],
+                tensors[f"{index}.directions"],
+                rest["total_variance"][index],
+                tensors[f"{index}.basis"],
+                uncut_nuclear_norm=rest["uncut_nuclear_norm"][index],
+            )
+            for index in range(len(rest["names"]))
+        )
+        return cls(rest["step"], tuple(rest["names"]), tuple(rest["observations"]), subspaces, settings)
+
+    def save(self, folder: Path) -> Path:
+        """Write the snapshot into a folder as .safetensors; nothing half-written is left behind.
+
+        Raises:
+            FileError: If it cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        tensors, rest = self.packed()
+        metadata = {"format": FORMAT, "snapshot": rest}
         return write_atomically(path_of(folder, self.step), lambda path: save_file(tensors, path, metadata=metadata))
 
     @classmethod
@@ -117,24 +143,8 @@ class Snapshot:
                 if metadata.get("format") != FORMAT:
                     got = metadata.get("format", "another kind of file")
                     raise FileError(message(where, f"a snapshot of format {FORMAT}", got, "", "Delete it"))
-                rest: dict[str, Any] = json.loads(metadata["snapshot"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, no mapping)
-            plain = rest["settings"]
-            layers = None if plain["layers"] is None else tuple(plain["layers"])
-            settings = Settings(layers, plain["observe"], SVDStep(**plain["step"]))
-            subspaces = tuple(
-                Subspace(
-                    rest["n_samples"],
-                    tensors[f"{index}.mean"],
-                    tensors[f"{index}.singular_values"],
-                    tensors[f"{index}.directions"],
-                    rest["total_variance"][index],
-                    tensors[f"{index}.basis"],
-                    uncut_nuclear_norm=rest["uncut_nuclear_norm"][index],
-                )
-                for index in range(len(rest["names"]))
-            )
-            return cls(rest["step"], tuple(rest["names"]), tuple(rest["observations"]), subspaces, settings)
+            return cls.unpacked(tensors, metadata["snapshot"])
         except FileError:
             raise
         except Exception as error:  # a damaged file raises errors of many kinds

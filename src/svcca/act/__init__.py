@@ -1,0 +1,1 @@
+"""What comparing lets one do to a network: freeze what has converged."""
