@@ -11,7 +11,7 @@ from torch import nn
 import reference as ref
 import svcca
 from svcca.core import chance
-from svcca.errors import InputError, SampleError
+from svcca.errors import InputError, LayerError, SampleError
 
 matplotlib.use("Agg")
 IMAGES = torch.randn(600, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -77,6 +77,16 @@ def test_classes_may_be_called_anything():
     assert list(frame.columns) == ["correlation", "chance", "beyond chance", "rank"]
 
 
+def test_patterns_select_layers_and_leave_the_classes_alone():
+    everything = svcca.class_sensitivity(Net(), IMAGES, progress=False)
+    got = svcca.class_sensitivity(Net(), IMAGES, layers="!fc", progress=False)
+    assert got.layers == ("conv", "relu", "out")
+    np.testing.assert_array_equal(got.values, everything.values[[0, 1, 3]])
+    assert svcca.class_sensitivity(Net(), IMAGES, layers=["*", "!*t"], progress=False).classes == ("0", "1", "2")
+    with pytest.raises(LayerError, match=r"got 'head'\. There are: conv, relu, fc, out\."):
+        svcca.class_sensitivity(Net(), IMAGES, layers=["fc", "head"], progress=False)
+
+
 def test_other_targets_take_the_place_of_the_logits():
     _, fc, logits = outputs()
     labels = np.eye(3)[logits.argmax(axis=1)]
@@ -135,6 +145,8 @@ def test_what_is_no_target_is_refused():
         svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:500, 0, 0], progress=False)
     with pytest.raises(SampleError, match="same number of rows"):
         svcca.class_sensitivity(Net(), IMAGES, layers="conv", observe="pixels", progress=False)
+    with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
+        svcca.class_sensitivity(Net(), IMAGES, observe="fourier", progress=False)
 
 
 def test_a_line_a_class_over_depth():

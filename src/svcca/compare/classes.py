@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from svcca.capture.batches import Forward, call, device_of, to_device
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import unwrap
-from svcca.capture.rules import Observe
-from svcca.compare.pairs import compare
+from svcca.capture.rules import Observe, fourier_rule
+from svcca.capture.sources import ArraySource, ModelSource
+from svcca.compare.pairs import check_patterns, compare_sources
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.arrays import ArrayLike, to_tensor
+from svcca.core.registry import get_measure
+from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
 
 if TYPE_CHECKING:
@@ -142,34 +145,57 @@ def class_sensitivity(
     ((3, 3), [1.0, 1.0, 1.0])
     """
     probe = probe_of(data)
-    named = _named(_logits(model, probe, forward) if targets is None else targets, classes)
+    title = f"a ({type(model).__name__})"
+    source = ModelSource(model, layers, forward, title)
+    named = logits_of(model, probe, classes, forward, title) if targets is None else named_targets(targets, classes)
+    return sensitivity_of(source, named, probe, observe, SVDStep(retained_variance), progress)
+
+
+def sensitivity_of(
+    source: ModelSource,
+    named: Mapping[str, Tensor],
+    probe: Sequence[Any],
+    observe: Observe,
+    step: SVDStep,
+    progress: bool | None,
+) -> ClassSensitivity:
+    """Correlate every layer of a model with every named target, over the same samples."""
+    check_patterns([source])
     # Numbered while they are compared: a class may be called anything, a pattern or a layer's name too.
-    columns = {f"target_{index}": column for index, column in enumerate(named.values())}
+    columns = {f"target {index}": column for index, column in enumerate(named.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        matrix = compare(
-            model,
-            columns,
+        matrix = compare_sources(
+            source,
+            ArraySource(columns, None, "targets"),
             probe,
-            layers=None if layers is None else [*([layers] if isinstance(layers, str) else layers), *columns],
-            observe=_with_targets(observe),
-            retained_variance=retained_variance,
-            forward=forward,
-            progress=progress,
+            [get_measure("svcca")],
+            step,
+            _with_targets(observe, columns),
+            None,
+            progress,
         )
     return ClassSensitivity(_relabelled(matrix, dict(zip(columns, named, strict=True))))
 
 
-def _with_targets(observe: Observe) -> Observe:
+def _with_targets(observe: Observe, columns: Iterable[str]) -> Observe:
     """The rule for the layers; targets are vectors, whatever the layers are."""
+    if fourier_rule(observe) is not None:
+        raise InputError(message("class sensitivity", "a rule that gives rows", "'fourier'", "", "Use 'pool'"))
     if observe == "auto":
         return observe
     rest = observe if isinstance(observe, Mapping) else {"*": observe}
-    return {"target_*": "flatten", **rest}
+    return {**dict.fromkeys(columns, "flatten"), **rest}
 
 
-def _logits(model: nn.Module, probe: Sequence[Any], forward: Forward | None) -> Tensor:
-    """Outputs of a model, (n_samples, n_classes), on the CPU."""
+def logits_of(
+    model: nn.Module, probe: Sequence[Any], classes: Sequence[str] | None, forward: Forward | None, title: str
+) -> dict[str, Tensor]:
+    """Logits of a model by the names of their classes, each (n_samples,), on the CPU.
+
+    Raises:
+        InputError: For an output that is no (n_samples, n_classes), a logit that is constant, names that do not fit.
+    """
     network = unwrap(model)
     device, pieces = device_of(network), []
     with evaluating(network), preserved_rng([device]), torch.no_grad():
@@ -180,10 +206,10 @@ def _logits(model: nn.Module, probe: Sequence[Any], forward: Forward | None) -> 
             if not isinstance(output, Tensor) or output.ndim != 2:
                 got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
                 remedy = "Pass targets=, an array (n_samples, n_targets)"
-                where = f"{type(network).__name__}, batch {number}"
+                where = f"{title}, batch {number}"
                 raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
             pieces.append(output.cpu())
-    return torch.cat(pieces)
+    return named_targets(torch.cat(pieces), classes, f"{title}, ")
 
 
 def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> SimilarityMatrix:
@@ -193,15 +219,19 @@ def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> Similarit
     return replace(matrix, columns=columns, warnings=tuple(notes), column_title="classes")
 
 
-def _named(targets: Targets, classes: Sequence[str] | None) -> dict[str, Tensor]:
-    """Give each target its name: (n_samples,) arrays by name."""
+def named_targets(targets: Targets, classes: Sequence[str] | None, of: str = "") -> dict[str, Tensor]:
+    """Give each target its name: (n_samples,) arrays by name. Messages are led by what they are the targets `of`.
+
+    Raises:
+        InputError: For shapes or names that do not fit, or a target that is constant.
+    """
     if isinstance(targets, Mapping):
         if classes is not None:
             raise InputError(
                 message("class_sensitivity", "classes for an array of targets", "a mapping that has names")
             )
         named = {str(name): to_tensor(array, f"target {name!r}") for name, array in targets.items()}
-        return {name: _one_varying(column.squeeze(), name) for name, column in named.items()}
+        return {name: _one_varying(column.squeeze(), f"{of}target {name!r}") for name, column in named.items()}
     array = to_tensor(targets, "targets")
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2:
@@ -210,14 +240,15 @@ def _named(targets: Targets, classes: Sequence[str] | None) -> dict[str, Tensor]
     if len(names) != array.shape[1] or len(set(names)) != len(names):
         got = f"{len(set(names))} different ones"
         raise InputError(message("classes", f"a name for each of {array.shape[1]} logits", got))
-    return {name: _one_varying(array[:, index], name) for index, name in enumerate(names)}
+    return {name: _one_varying(array[:, index], f"{of}target {name!r}") for index, name in enumerate(names)}
 
 
-def _one_varying(column: Tensor, name: str) -> Tensor:
+def _one_varying(column: Tensor, where: str) -> Tensor:
     """Check that a target is one number a sample, and not the same for all."""
     if column.ndim != 1:
-        raise InputError(message(f"target {name!r}", "shape (n_samples,)", f"shape {tuple(column.shape)}"))
+        raise InputError(message(where, "shape (n_samples,)", f"shape {tuple(column.shape)}"))
     if len(column) and bool((column == column[0]).all()):
         cause = "A class that never occurs, or a logit that does not depend on the input"
-        raise InputError(message(f"target {name!r}", "a value that varies between samples", "a constant", cause))
+        remedy = "Leave it out, or pass targets= that vary"
+        raise InputError(message(where, "a value that varies between samples", "a constant", cause, remedy))
     return column

@@ -108,13 +108,28 @@ def compare(
         b = None
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
-    _check_patterns([first] if second is None else [first, second])
+    check_patterns([first] if second is None else [first, second])
     batches = _batches(data, first, second, fourier.phases if fourier else 1)
-    accumulator = _accumulator(fourier, chosen, self_comparison=second is None, memory_budget=memory_budget)
+    return compare_sources(first, second, batches, chosen, step, observe, memory_budget, progress)
+
+
+def compare_sources(
+    first: Source,
+    second: Source | None,
+    batches: Iterable[Any] | None,
+    measures: Sequence[Measure],
+    step: SVDStep,
+    observe: Observe,
+    memory_budget: int | None,
+    progress: bool | None,
+) -> SimilarityMatrix:
+    """Compare every layer of one source with every layer of another, or with its own; see `compare`."""
+    fourier = fourier_rule(observe)
+    accumulator = _accumulator(fourier, measures, self_comparison=second is None, memory_budget=memory_budget)
     passed = run_pass(first, second, batches, observe, accumulator, progress)
-    matrix = similarity_matrices(passed, chosen, step, progress)
+    matrix = similarity_matrices(passed, measures, step, progress)
     for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
-        warnings.warn(note, SvccaWarning, stacklevel=2)
+        warnings.warn(note, SvccaWarning, stacklevel=3)
     if fourier is None:
         matrix = with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
     else:
@@ -134,7 +149,7 @@ def _source(network: Network, layers: str | Sequence[str] | None, forward: Forwa
     raise InputError(message(f"compare {side}", expected, type(network).__name__, "", remedy))
 
 
-def _check_patterns(sources: list[Source]) -> None:
+def check_patterns(sources: Sequence[Source]) -> None:
     """Raise LayerError for a name or pattern that selects nothing in either network."""
     idle = set.intersection(*(set(source.idle_patterns) for source in sources))
     if idle:
