@@ -1,8 +1,9 @@
-"""Where in a network does each class become readable? A small net on the bundled digits, before and after training.
+"""Where in a network, and when, does each class become readable? A small net on the bundled digits while it trains.
 
 python examples/class_sensitivity.py
 """
 
+import copy
 import warnings
 
 import torch
@@ -25,24 +26,23 @@ net = nn.Sequential(
     nn.Linear(32, 10),
 )
 
-
-def sensitivity():
-    targets = one_hot(LABELS).float()  # the labels themselves: the same question before and after training
-    return svcca.class_sensitivity(net, IMAGES, layers=["?"], targets=targets, progress=False)
-
-
-before = sensitivity()
 optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+states = [copy.deepcopy(net.state_dict())]
 for _ in range(6):
     for batch in torch.randperm(len(IMAGES)).split(64):
         optimizer.zero_grad()
         cross_entropy(net(IMAGES[batch]), LABELS[batch]).backward()
         optimizer.step()
-after = sensitivity()
+    states.append(copy.deepcopy(net.state_dict()))
 
+targets = one_hot(LABELS).float()  # the labels themselves: the same question at every epoch
+epochs = range(len(states))
+dynamics = svcca.class_dynamics(net, states, IMAGES, layers=["?"], targets=targets, steps=epochs, progress=False)
+before, after = dynamics.at(0), dynamics.at(6)
 table = after.to_frame()["beyond chance"].unstack()
 print(table.round(2).to_string())
 print("share of each label beyond chance, mean:", before.corrected.mean(axis=1), "->", after.corrected.mean(axis=1))
 after.plot()[0].savefig("class_sensitivity.png")
+dynamics.plot()[0].savefig("class_dynamics.png")
 assert after.corrected[-2].mean() > after.corrected[0].mean(), "the labels are more readable near the output"
 assert after.corrected[-2].mean() > before.corrected[-2].mean(), "and more so after training"

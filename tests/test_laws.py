@@ -25,6 +25,7 @@ PICTURES = {
     "compare/result": ("plot", "report"),
     "compare/dynamics_result": ("plot", "plot_panes"),
     "compare/classes": ("plot",),
+    "compare/class_dynamics": ("plot",),
     "act/summary": ("plot",),
 }
 """Methods of results that may import the room of pictures, which stands above theirs, when they are called."""

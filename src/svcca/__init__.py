@@ -15,6 +15,7 @@ from svcca.act.freeze import FreezeTraining
 from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
+from svcca.compare.class_dynamics import ClassDynamics, class_dynamics
 from svcca.compare.classes import ClassSensitivity, class_sensitivity
 from svcca.compare.dynamics import learning_dynamics
 from svcca.compare.dynamics_result import LearningDynamics
@@ -54,6 +55,7 @@ __all__ = [
     "AdaptiveFreezing",
     "Block",
     "CCAResult",
+    "ClassDynamics",
     "ClassSensitivity",
     "Coherence",
     "DynamicsRecorder",
@@ -86,6 +88,7 @@ __all__ = [
     "TranslationGap",
     "activations",
     "cca",
+    "class_dynamics",
     "class_sensitivity",
     "compare",
     "find_blocks",

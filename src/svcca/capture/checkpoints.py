@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from svcca.errors import FileError, InputError, message
+from svcca.errors import FileError, InputError, SvccaWarning, message
 from svcca.files import PathLike
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -50,6 +51,21 @@ class Checkpoint:
             load_checkpoint(model, self.weights)
         else:
             _load_state(model, self.weights, f"checkpoint {self.name}")
+
+    def loaded_into(self, model: nn.Module, *, skip_unreadable: bool) -> bool:
+        """Load the weights as `load_into` does, or warn the caller's caller of what is left out, on request.
+
+        Returns:
+            Whether they were loaded.
+        """
+        try:
+            self.load_into(model)
+        except FileError as error:
+            if not skip_unreadable:
+                raise
+            warnings.warn(f"Left out: {error}", SvccaWarning, stacklevel=3)
+            return False
+        return True
 
 
 def find_checkpoints(source: PathLike | Sequence[Weights], steps: Sequence[int] | None = None) -> list[Checkpoint]:

@@ -97,17 +97,12 @@ def learning_dynamics(
     kept = prepared(folder)
     loads: list[Load] = []
     for checkpoint in track(found, "Checkpoints", progress):
-        try:
-            snapshot = known(kept.get(checkpoint.step), settings)
-            on_disk = snapshot is not None
-            if snapshot is None:
-                checkpoint.load_into(network)
-                snapshot = take_snapshot(network, probe, checkpoint.step, settings, observe, forward)
-        except FileError as error:
-            if not skip_unreadable:
-                raise
-            warnings.warn(f"Left out: {error}", SvccaWarning, stacklevel=2)
-            continue
+        snapshot = known(kept.get(checkpoint.step), settings)
+        on_disk = snapshot is not None
+        if snapshot is None:
+            if not checkpoint.loaded_into(network, skip_unreadable=skip_unreadable):
+                continue
+            snapshot = take_snapshot(network, probe, checkpoint.step, settings, observe, forward)
         loads.append(stored(snapshot, folder, on_disk=on_disk))
     if len(loads) < 2:
         raise InputError(message("learning_dynamics", "at least two readable checkpoints", str(len(loads))))

@@ -24,6 +24,18 @@ FORMAT_VERSION = 1
 ARRAYS = ("values", "chance", "ranks", "steps")
 
 
+def place_of(step: int, steps: npt.NDArray[np.int64], where: str) -> int:
+    """Find a step among those there are.
+
+    Raises:
+        InputError: If it is not among them; they are listed.
+    """
+    if step not in steps:
+        known = ", ".join(str(known) for known in steps)
+        raise InputError(message(where, f"one of the steps {known}", str(step)))
+    return int(np.flatnonzero(steps == step)[0])
+
+
 @dataclass(frozen=True, eq=False)
 class LearningDynamics:
     """Similarity of every layer at every step of training with the layers at the last step (or the step before).
@@ -90,10 +102,7 @@ class LearningDynamics:
         Raises:
             InputError: If there is no such step; the steps there are are listed.
         """
-        if step not in self.steps:
-            known = ", ".join(str(known) for known in self.steps)
-            raise InputError(message("LearningDynamics.at", f"one of the steps {known}", str(step)))
-        index = int(np.flatnonzero(self.steps == step)[0])
+        index = place_of(step, self.steps, "LearningDynamics.at")
         rows = tuple(
             LayerSummary(layer.name, layer.n_features, int(rank), layer.observation)
             for layer, rank in zip(self.layers, self.ranks[index], strict=True)

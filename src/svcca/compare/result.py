@@ -162,15 +162,20 @@ class SimilarityMatrix:
         Raises:
             FileError: If the file is missing, is no such JSON, or comes from a newer version.
         """
-        return cls._from_plain(read_json(path, cls.__name__), f"load {path}")
+        return cls.from_dict(read_json(path, cls.__name__), f"load {path}")
 
     @classmethod
-    def _from_plain(cls, plain: Any, where: str) -> SimilarityMatrix:
+    def from_dict(cls, plain: Any, where: str = "SimilarityMatrix.from_dict") -> SimilarityMatrix:
+        """Give the matrix that `to_dict` wrote; `where` leads the messages.
+
+        Raises:
+            FileError: If it is no such document, or comes from a newer version.
+        """
         plain = unwrapped_document(plain, FORMAT, FORMAT_VERSION, where)
         try:
             for side in ("rows", "columns"):
                 plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
-            plain["others"] = tuple(cls._from_plain(other, where) for other in plain["others"])
+            plain["others"] = tuple(cls.from_dict(other, where) for other in plain["others"])
             return cls(**plain | {"warnings": tuple(plain["warnings"])})
         except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise FileError(message(where, "every field of a SimilarityMatrix", str(error))) from error
