@@ -45,9 +45,7 @@ def find_blocks(model: nn.Module) -> tuple[Block, ...]:
     Raises:
         InputError: If the network has no parameters.
     """
-    prefix, inner = "", model
-    while (only := _only_child(inner)) is not None:  # a wrapper around one network
-        prefix, inner = f"{prefix}{only[0]}.", only[1]
+    prefix, inner = _inner_network(model)
     owners: dict[int, str] = {}
     blocks = []
     for names in _units(inner, prefix):
@@ -136,6 +134,18 @@ def _called(name: str, module: nn.Module) -> Iterator[str]:
         yield name
 
 
+def network_of(module: nn.Module) -> nn.Module:
+    """Give the network inside modules that only wrap it: the one child that holds all parameters."""
+    return _inner_network(module)[1]
+
+
+def _inner_network(model: nn.Module) -> tuple[str, nn.Module]:
+    prefix, inner = "", model
+    while (only := _only_child(inner)) is not None:
+        prefix, inner = f"{prefix}{only[0]}.", only[1]
+    return prefix, inner
+
+
 def _only_child(module: nn.Module) -> tuple[str, nn.Module] | None:
     children = [(name, child) for name, child in module.named_children() if _has_parameters(child)]
     alone = len(children) == 1 and not dict(module.named_parameters(recurse=False))
@@ -165,12 +175,16 @@ def _opens(module: nn.Module) -> bool:
 
 
 def _is_stack(module: nn.Module) -> bool:
-    """Tell whether a module is a sequence or list of blocks of one class, which are no bare layers."""
-    if not isinstance(module, (nn.Sequential, nn.ModuleList)):
+    """Tell whether a module is a sequence or list of blocks of one class.
+
+    A block holds modules that hold modules; the two convolutions of a residual block, each with its normalisation, are
+    of one class too, and belong together.
+    """
+    if not isinstance(module, (nn.Sequential, nn.ModuleList)) or len({type(child) for child in module}) != 1:
         return False
-    classes = {type(child) for child in module}
-    plain = any(is_leaf(child) or isinstance(child, (nn.Sequential, nn.ModuleList)) for child in module)
-    return len(module) > 1 and len(classes) == 1 and not plain
+    containers = isinstance(module[0], (nn.Sequential, nn.ModuleList))
+    deep = any(not is_leaf(inner) for child in module for inner in child.children())
+    return len(module) > 1 and deep and not containers
 
 
 def _has_parameters(module: nn.Module) -> bool:

@@ -46,7 +46,7 @@ class AdaptiveFreezing:
     """
 
     probe: object
-    threshold: float = 0.95
+    threshold: float = 0.98
     patience: int = 2
     every: When = 0.05
     start: When = 0.1
@@ -96,6 +96,7 @@ class Convergence:
         self._probe = probe_of(schedule.probe)
         self._measure = get_measure(schedule.measure)
         self._cut = SVDStep() if self._measure.svd_step else WHOLE
+        Settings.of(None, schedule.observe, self._cut)  # refuses a rule without rows now, not at the first snapshot
         self._every = max(1, step_of(schedule.every, total_steps, "AdaptiveFreezing every"))
         self._start = step_of(schedule.start, total_steps, "AdaptiveFreezing start")
         # The similarity after k + 1 snapshots is the k-th; patience of them must lie before the end.

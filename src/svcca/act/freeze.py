@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
@@ -19,6 +19,9 @@ from svcca.capture.batches import batch_size
 from svcca.capture.layers import unwrap
 from svcca.errors import InputError, message
 from svcca.files import PathLike
+
+if TYPE_CHECKING:  # torch can be built without it
+    from torch.distributed import ProcessGroup
 
 Cache = Literal["memory"] | PathLike | None
 """Where the output of frozen blocks is kept: in memory, in a folder, or not at all."""
@@ -53,6 +56,8 @@ class FreezeTraining:
             inputs that come again unchanged; useless with random augmentation. The kept numbers are tried out against
             the whole network's before they are used.
         cache_gib: How much the cache may hold; above this, the output of the frozen blocks is not kept.
+        group: Processes that train together, and must freeze alike, where `model` is no DistributedDataParallel that
+            tells.
 
     Raises:
         LayerError: For a block that does not exist.
@@ -91,10 +96,11 @@ class FreezeTraining:
         total_steps: int,
         cache: Cache = None,
         cache_gib: float = 2.0,
+        group: ProcessGroup | None = None,
     ) -> None:
         if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
             raise InputError(message("FreezeTraining total_steps", "a positive integer", repr(total_steps)))
-        group = training_group(model)
+        group = training_group(model) or group
         self._model = unwrap(model)
         if cache is not None and is_compiled(model):
             remedy = "Pass cache=None, or the model as it was before torch.compile"
@@ -229,8 +235,10 @@ class FreezeTraining:
     def _freeze_next(self) -> None:
         self._frozen.append(FrozenBlock(self._model, self.blocks[len(self._frozen)], self._optimizers))
         if self._cache is not None:
-            learning = [root for block in self.blocks[len(self._frozen) :] for root in roots_of(self._model, block)]
-            self._cache.advance(len(self._frozen), learning)
+            n_frozen = len(self._frozen)
+            frozen = [root for block in self.blocks[:n_frozen] for root in roots_of(self._model, block)]
+            learning = [root for block in self.blocks[n_frozen:] for root in roots_of(self._model, block)]
+            self._cache.advance(n_frozen, frozen, learning)
 
     def _keep_example(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._example = (args, keywords)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,87 +24,118 @@ class NoPrefixError(Exception):
     """The network cannot be cut below its first block that learns; the text says why."""
 
 
-class PrefixCut:
-    """A network cut at the input of the first block that learns.
+class _Reached(BaseException):
+    """Ends a forward pass at the first block that learns. No Exception, so that no model swallows it."""
 
-    What runs before it is replaced, for one forward pass, by stand-ins of the right shapes full of NaN, until the block
-    is reached and is given the true input: so the user's own `forward` runs as it is, and whatever else of the prefix
-    the rest depended on would show. That it does not is tried out when the cut is found: the network's output must be
-    the same to the last bit.
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a network may be cut: the input of a module, after so many others have ended."""
+
+    module: nn.Module
+    rows: Tensor
+    n_ended: int
+
+
+class PrefixCut:
+    """A network cut between its frozen blocks and those that learn.
+
+    What runs before the cut is replaced, for one forward pass, by stand-ins of the right shapes full of NaN, until the
+    module at the cut is reached and is given the true input: so the user's own `forward` runs as it is, and whatever
+    else of the prefix the rest depends on would show. That it does not is tried out when the cut is found: the
+    network's output must be the same to the last bit.
+
+    The cut is as near to the first block that learns as what reaches it is the same in training as in evaluation:
+    below a dropout that stands between.
 
     Args:
-        model: The network, without wrappers.
-        first_blocks: Modules of the blocks that learn; the one that runs first is where the cut is.
+        model: The network, without wrappers, in training.
+        frozen: Outermost modules of the frozen blocks.
+        learning: Those of the blocks that learn.
         call: What the model was called with, as an example.
 
+    Attributes:
+        module: Is given the rows that are kept.
+        skipped_flops_per_sample: Floating-point operations of a forward pass that the cut saves.
+        finding_flops: Those of finding it.
+
     Raises:
-        NoPrefixError: If the network cannot be cut there.
+        NoPrefixError: If the network cannot be cut.
     """
 
-    def __init__(self, model: nn.Module, first_blocks: Sequence[nn.Module], call: Call) -> None:
+    def __init__(
+        self, model: nn.Module, frozen: Sequence[nn.Module], learning: Sequence[nn.Module], call: Call
+    ) -> None:
         self._model = model
         self._n_samples = batch_size(call, FINDING)
-        self._order: list[tuple[nn.Module, Any]] = []
-        self._found: nn.Module | None = None
-        with evaluating(model), preserved_rng([device_of(model)]), torch.no_grad():
-            whole, flops_whole = self._record(first_blocks, call)
-            self._stand_ins = self._outermost()
-            rest, flops_rest = self._try_out(call)
-        same = len(whole) == len(rest) and all(
-            a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-            for a, b in zip(whole, rest, strict=True)
-        )
+        with preserved_rng([device_of(model)]), torch.no_grad():
+            with evaluating(model):
+                places, ended, whole, flops_whole = self._explore(frozen, learning, call)
+            buffers = [(buffer, buffer.clone()) for module, _ in ended for buffer in module.buffers()]
+            in_training = self._explore(frozen, learning, call, stop=True)[0]
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            place = _last_alike(places, in_training)
+            if place.rows.shape[:1] != (self._n_samples,):
+                raise NoPrefixError(f"the blocks that learn are given {tuple(place.rows.shape)}, not a row a sample")
+            self.module = place.module
+            self._stand_ins = _outermost(ended[: place.n_ended])
+            with evaluating(model):
+                rest, flops_rest = self._try_out(place.rows, call)
+        same = len(whole) == len(rest) and all(map(_identical, whole, rest))
         if not same or not whole:
             raise NoPrefixError("the blocks that learn use more of the frozen ones than one tensor")
-        self.finding_flops = flops_whole + flops_rest
         self.skipped_flops_per_sample = (flops_whole - flops_rest) / self._n_samples
+        self.finding_flops = 2 * flops_whole + flops_rest
 
-    @property
-    def module(self) -> nn.Module:
-        """The module that runs first of those that learn."""
-        assert self._found is not None, "found when the cut was made"
-        return self._found
+    def _explore(
+        self, frozen: Sequence[nn.Module], learning: Sequence[nn.Module], call: Call, *, stop: bool = False
+    ) -> tuple[list[_Place], list[tuple[nn.Module, Any]], list[Tensor], int]:
+        """Run the network once, on request only to the first block that learns.
 
-    def _record(self, first_blocks: Sequence[nn.Module], call: Call) -> tuple[list[Tensor], int]:
-        """Run the network once: what runs before the cut, what comes out of it, what reaches the cut."""
-        starts = {id(module) for module in first_blocks}
+        Returns:
+            Places to cut it, modules that ended before with their outputs, blank; the network's outputs, operations.
+        """
+        ends, starts = set(map(id, frozen)), set(map(id, learning))
+        places: list[_Place] = []
+        ended: list[tuple[nn.Module, Any]] = []
+        seen: set[int] = set()
+        found = False
 
         def started(module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            if self._found is None and id(module) in starts:
-                self._found = module
-                self._input = first_tensor(args, keywords).clone()
+            nonlocal found
+            if found:
+                return
+            found = id(module) in starts
+            rows = first_tensor(args, keywords)
+            if rows is not None and id(module) not in seen:  # a module that ran before is no mark to stop at
+                places.append(_Place(module, rows.clone(), len(ended)))
+            elif found:
+                raise NoPrefixError("the first block that learns is given no floating-point tensor")
+            seen.add(id(module))
+            if found and stop:
+                raise _Reached
 
-        def ended(module: nn.Module, args: object, output: object) -> None:
-            if self._found is None:
-                self._order.append((module, map_tensors(output, _blank)))
+        def finished(module: nn.Module, args: object, output: object) -> None:
+            if not found:
+                ended.append((module, map_tensors(output, _blank)))
+                if id(module) in ends:
+                    places.clear()
 
-        with ExitStack() as stack:
+        outputs: list[Tensor] = []
+        with ExitStack() as stack, FlopCounterMode(display=False) as counter:
             for module in self._model.modules():
                 stack.callback(module.register_forward_pre_hook(started, with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(ended).remove)
-            with FlopCounterMode(display=False) as counter:
+                stack.callback(module.register_forward_hook(finished).remove)
+            with suppress(_Reached):
                 outputs = self._outputs(call)
-        if self._found is None:
+        if not found:
             raise NoPrefixError("no block that learns runs in its forward pass")
-        if self._input.shape[:1] != (self._n_samples,):
-            raise NoPrefixError(f"the first block that learns is given {tuple(self._input.shape)}, not a row a sample")
-        return outputs, counter.get_total_flops()
+        return places, ended, outputs, counter.get_total_flops()
 
-    def _outermost(self) -> dict[nn.Module, list[Any]]:
-        """Keep, of modules that ended before the cut, those inside no other such; their outputs in order of calls."""
-        ended = {module for module, _ in self._order}
-        inside = {inner for module in ended for inner in module.modules() if inner is not module}
-        if any(parameter.requires_grad for module in ended for parameter in module.parameters()):
-            raise NoPrefixError("something that learns runs before it")
-        stand_ins: dict[nn.Module, list[Any]] = {}
-        for module, output in self._order:
-            if module not in inside:
-                stand_ins.setdefault(module, []).append(output)
-        return stand_ins
-
-    def _try_out(self, call: Call) -> tuple[list[Tensor], int]:
+    def _try_out(self, rows: Tensor, call: Call) -> tuple[list[Tensor], int]:
         try:
-            with FlopCounterMode(display=False) as counter, self.serving(self._input, self._n_samples):
+            with FlopCounterMode(display=False) as counter, self.serving(rows, self._n_samples):
                 outputs = self._outputs(call)
         except Exception as error:
             raise NoPrefixError(f"it does not run without its frozen part ({type(error).__name__}: {error})") from error
@@ -173,22 +205,46 @@ def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Callable
     return restore
 
 
+def _last_alike(places: Sequence[_Place], in_training: Sequence[_Place]) -> _Place:
+    """Give the last place up to which the network computes the same in training as in evaluation."""
+    alike = None
+    for place, other in zip(places, in_training, strict=False):
+        if place.module is not other.module or not _identical(place.rows, other.rows):
+            break
+        alike = place
+    if alike is None:
+        cause = "dropout or normalisation between them; name it in their blocks"
+        raise NoPrefixError(f"the frozen blocks compute something else in training than in evaluation ({cause})")
+    return alike
+
+
+def _outermost(ended: Sequence[tuple[nn.Module, Any]]) -> dict[nn.Module, list[Any]]:
+    """Keep, of modules that ended before the cut, those inside no other such; their outputs in order of calls."""
+    modules = {module for module, _ in ended}
+    if any(parameter.requires_grad for module in modules for parameter in module.parameters()):
+        raise NoPrefixError("something that learns runs before the first block that does")
+    inside = {inner for module in modules for inner in module.modules() if inner is not module}
+    stand_ins: dict[nn.Module, list[Any]] = {}
+    for module, output in ended:
+        if module not in inside:
+            stand_ins.setdefault(module, []).append(output)
+    return stand_ins
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
 def _blank(tensor: Tensor) -> Tensor:
     """Give a tensor like this one that is NaN throughout (0 for integers) and takes no memory."""
     fill = float("nan") if tensor.is_floating_point() or tensor.is_complex() else 0
     return torch.full((), fill, dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
 
 
-def first_tensor(args: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor:
-    """Give the first floating-point tensor that a module is called with.
-
-    Raises:
-        NoPrefixError: If there is none.
-    """
-    for value in (*args, *keywords.values()):
-        if isinstance(value, Tensor) and value.is_floating_point():
-            return value
-    raise NoPrefixError("the first block that learns is given no floating-point tensor")
+def first_tensor(args: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor | None:
+    """Give the first floating-point tensor that a module is called with."""
+    values = (*args, *keywords.values())
+    return next((value for value in values if isinstance(value, Tensor) and value.is_floating_point()), None)
 
 
 def _with_first_tensor(args: Sequence[Any], keywords: Mapping[str, Any], rows: Tensor) -> Any:

@@ -37,6 +37,7 @@ class PrefixCache:
     def __init__(self, model: nn.Module, folder: PathLike | None, limit_bytes: int, clock: Clock) -> None:
         self._model, self._folder, self._limit, self._clock = model, folder, limit_bytes, clock
         self._n_frozen = 0
+        self._frozen: Sequence[nn.Module] = ()
         self._learning: Sequence[nn.Module] = ()
         self._cut: PrefixCut | None = None
         self._store: RowStore | None = None
@@ -46,17 +47,19 @@ class PrefixCache:
         self._hooks.callback(model.register_forward_pre_hook(TrainingHook(self.begin), with_kwargs=True).remove)
         self._hooks.callback(model.register_forward_hook(TrainingHook(self.end), always_call=True).remove)
 
-    def advance(self, n_frozen: int, learning: Sequence[nn.Module]) -> None:
+    def advance(self, n_frozen: int, frozen: Sequence[nn.Module], learning: Sequence[nn.Module]) -> None:
         """Start anew, for a longer prefix.
 
         Args:
             n_frozen: Blocks in it.
-            learning: Modules of the blocks that learn.
+            frozen: Their outermost modules.
+            learning: Those of the blocks that learn.
 
         Raises:
             FileError: If the folder cannot be written to.
         """
-        self._n_frozen, self._learning, self._cut, self.served = n_frozen, learning, None, False
+        self._n_frozen, self._frozen, self._learning = n_frozen, frozen, learning
+        self._cut, self.served = None, False
         self._store = RowStore(self._limit, self._folder)
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class PrefixCache:
         try:
             if self._cut is None:
                 with self._clock.overhead():
-                    self._cut = PrefixCut(self._model, self._learning, call)
+                    self._cut = PrefixCut(self._model, self._frozen, self._learning, call)
                 self._clock.overhead_flops += self._cut.finding_flops
                 self._clock.skipped_flops_per_sample[self._n_frozen] = self._cut.skipped_flops_per_sample
             keys = sample_keys(call)
@@ -99,7 +102,7 @@ class PrefixCache:
         def keep(module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             stack.close()  # a module may run again in the same pass
             rows = first_tensor(args, keywords)
-            if rows.requires_grad:
+            if rows is None or rows.requires_grad:
                 self._refuse("something that learns runs before the first block that does")
                 return
             assert self._store is not None, "begin() looked"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +28,7 @@ class RowStore:
 
     Args:
         limit_bytes: How much it may hold.
-        folder: Where its files are, in a temporary folder of their own that goes with it; None: in memory.
+        folder: Where its files are, in a folder of their own that goes with the store; None: in memory.
 
     Raises:
         FileError: If the folder cannot be written to.
@@ -38,11 +40,12 @@ class RowStore:
         self._places: dict[bytes, int] = {}
         self._rows_per_chunk = 0
         self._shape: torch.Size | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         if folder is not None:
             try:
                 Path(folder).mkdir(parents=True, exist_ok=True)
-                self._folder = tempfile.TemporaryDirectory(prefix="svcca-prefix-", dir=folder)
+                self._folder = Path(tempfile.mkdtemp(prefix="svcca-prefix-", dir=folder))
+                self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             except OSError as error:
                 raise FileError(message(f"cache {folder}", "a folder for files", str(error.strerror))) from error
 
@@ -99,7 +102,7 @@ class RowStore:
         if self._folder is None:
             self._chunks.append(torch.empty(shape, dtype=self._dtype))
             return
-        path = Path(self._folder.name) / f"{len(self._chunks)}.rows"
+        path = self._folder / f"{len(self._chunks)}.rows"
         try:
             with path.open("wb") as file:
                 file.write(bytes(size))  # not a sparse file: a full disk is an error here, and a crash later
