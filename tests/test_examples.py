@@ -13,6 +13,7 @@ SHORT = (
     "fourier_exact.py",
     "learning_dynamics.py",
     "class_sensitivity.py",
+    "freeze_training.py",
 )
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"
 

@@ -60,6 +60,15 @@ def test_residual_blocks_stay_whole():
     assert names(net) == ["0", "1.0", "1.1", "2"]
 
 
+def test_a_sequence_with_a_forward_of_its_own_is_a_block():
+    class Shortcut(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    net = nn.Sequential(nn.Linear(4, 4), Shortcut(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
+    assert names(net) == ["0", "1", "2"]
+
+
 def test_a_module_that_holds_a_stack_is_opened_and_its_own_parameters_go_with_its_first_block():
     class Classifier(nn.Module):
         def __init__(self):

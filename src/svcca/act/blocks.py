@@ -169,9 +169,12 @@ def _units(module: nn.Module, prefix: str) -> list[list[str]]:
 
 
 def _opens(module: nn.Module) -> bool:
-    if isinstance(module, (nn.Sequential, nn.ModuleList)):
-        return True
-    return any(_is_stack(inner) for inner in module.modules())
+    return _only_holds(module) or any(_is_stack(inner) for inner in module.modules())
+
+
+def _only_holds(module: nn.Module) -> bool:
+    """Tell whether a module is a list or plain sequence of others; a sequence with its own forward is a block."""
+    return isinstance(module, nn.ModuleList) or type(module).forward is nn.Sequential.forward
 
 
 def _is_stack(module: nn.Module) -> bool:
@@ -180,11 +183,11 @@ def _is_stack(module: nn.Module) -> bool:
     A block holds modules that hold modules; the two convolutions of a residual block, each with its normalisation, are
     of one class too, and belong together.
     """
-    if not isinstance(module, (nn.Sequential, nn.ModuleList)) or len({type(child) for child in module}) != 1:
+    children = list(module.children())
+    if not _only_holds(module) or len(children) < 2 or len({type(child) for child in children}) != 1:
         return False
-    containers = isinstance(module[0], (nn.Sequential, nn.ModuleList))
-    deep = any(not is_leaf(inner) for child in module for inner in child.children())
-    return len(module) > 1 and deep and not containers
+    deep = any(not is_leaf(inner) for child in children for inner in child.children())
+    return deep and not _only_holds(children[0])
 
 
 def _has_parameters(module: nn.Module) -> bool:

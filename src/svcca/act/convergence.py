@@ -93,7 +93,7 @@ class Convergence:
         self._model, self._blocks, self._schedule = model, blocks, schedule
         self._clock, self._group = clock, group
         self._flops: int | None = None
-        self._probe = probe_of(schedule.probe)
+        self._probe = probe_of(schedule.probe, device_of(model))
         self._measure = get_measure(schedule.measure)
         self._cut = SVDStep() if self._measure.svd_step else WHOLE
         Settings.of(None, schedule.observe, self._cut)  # refuses a rule without rows now, not at the first snapshot

@@ -1,0 +1,1 @@
+"""The papers' experiments on real data, by the library's public names alone."""

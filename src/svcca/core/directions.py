@@ -1,0 +1,224 @@
+"""Directions of a layer in order of importance, and projections of its activations on the first k of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from svcca.core.coherence import Coherence
+from svcca.core.linalg import svd
+from svcca.core.moments import JointMoments, Moments
+from svcca.core.subspace import Subspace, SVDStep
+from svcca.errors import InputError, message, unknown_option
+
+Form = Literal["data", "orthonormal"]
+"""How a layer is projected on directions; see `Directions.projection`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A projection of rank k: x -> mean + (x - mean) encoder decoder.
+
+    Attributes:
+        mean: Mean of each unit, (n_features,); it stays where it is.
+        encoder: (n_features, k); centred rows times it are k coordinates.
+        decoder: (k, n_features); decoder times encoder is the identity, so that projecting twice is projecting once.
+    """
+
+    mean: Tensor
+    encoder: Tensor
+    decoder: Tensor
+
+    @property
+    def rank(self) -> int:
+        """Number of directions."""
+        return self.encoder.shape[1]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Project rows (n_rows, n_features), or anything with features along its last axis, in their own dtype."""
+        mean, encoder, decoder = (part.to(rows) for part in (self.mean, self.encoder, self.decoder))
+        return mean + ((rows - mean) @ encoder) @ decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """All directions of a layer, the most important first.
+
+    There are always as many as units: first those that the target gives, then the principal directions of what these
+    leave of the layer, then those along which the layer does not vary. So the projection on all is the identity.
+
+    Attributes:
+        kind: How they were found, in words.
+        mean: Mean of each unit, (n_features,), float64.
+        encoder: Columns are directions, (n_features, n_features): (x - mean) @ encoder are uncorrelated coordinates,
+            of unit variance for the first `rank`. For neurons: columns of the identity.
+        decoder: Rows give the layer back from the coordinates, by least squares, (n_features, n_features).
+        correlations: Canonical correlation of each direction that a target gave, (n_from_target,); empty for others.
+        n_from_target: How many directions the target gave.
+        rank: Along how many the layer varies.
+        total_variance: Sum of the units' variances (ddof 1).
+        notes: What happened on the way that a reader should know.
+    """
+
+    kind: str
+    mean: Tensor
+    encoder: Tensor
+    decoder: Tensor
+    correlations: Tensor
+    n_from_target: int
+    rank: int
+    total_variance: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_features(self) -> int:
+        """Width of the layer."""
+        return self.mean.shape[0]
+
+    @property
+    def explained_variance_ratio(self) -> Tensor:
+        """Share of the layer's variance that each direction adds to the data-space projection, (n_features,)."""
+        shares = self.decoder.square().sum(dim=1) / self.total_variance
+        shares[self.rank :] = 0.0
+        return shares
+
+    def projection(self, k: int, form: Form = "data") -> Projection:
+        """Project on the first k directions.
+
+        Args:
+            k: How many, from 0 (the mean alone) to n_features.
+            form: "data" (default) gives each sample what k coordinates tell of it by least squares over the samples:
+                X -> H H^T X with H the orthonormal coordinates of the samples, which for canonical directions W is
+                X W W^T S with S the scatter. "orthonormal" projects at right angles on the span of the k directions
+                themselves.
+
+        Raises:
+            InputError: If there are not as many directions.
+            UnknownOptionError: For another form.
+        """
+        if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k <= self.n_features:
+            expected = f"k from 0 to {self.n_features}, the width of the layer"
+            raise InputError(message(f"projection on {self.kind}", expected, repr(k)))
+        if form not in ("data", "orthonormal"):
+            raise unknown_option("projection", "form", form, ["data", "orthonormal"])
+        encoder = self.encoder[:, :k]
+        if form == "orthonormal":
+            q = torch.linalg.qr(encoder)[0]
+            return Projection(self.mean, q, q.T)
+        return Projection(self.mean, encoder, self.decoder[:k])
+
+    @classmethod
+    def canonical(cls, moments: JointMoments, step: SVDStep | None = None) -> Directions:
+        """Canonical directions of x with y, both after the SVD step; then principal directions of the rest.
+
+        Cost: two eigendecompositions and two SVDs, O(p^3 + q^3).
+
+        Raises:
+            InputError: For a constant layer, or too few samples.
+        """
+        x = Subspace.from_moments(moments.x, "x")
+        pair = Coherence.from_moments(moments).keep(step or SVDStep())
+        a, correlations, _ = pair.factors
+        coordinates = a.new_zeros(x.rank, len(correlations))
+        coordinates[: pair.x.rank] = a[:, : len(correlations)]
+        return _completed("canonical directions", x, coordinates, correlations, pair.notes)
+
+    @classmethod
+    def partial_least_squares(cls, moments: JointMoments) -> Directions:
+        """Directions of largest covariance with y: left singular vectors of the cross-scatter; then the rest's.
+
+        In order, each is made uncorrelated with those before it.
+        """
+        x = Subspace.from_moments(moments.x, "x")
+        u, s, _, notes = svd(moments.cross_scatter)
+        n_directions = int((s > s[0] * 1e-12).sum()) if len(s) else 0
+        seen = _orthonormal_in_order((x.directions * x.singular_values).T @ u[:, :n_directions])
+        none = seen.new_zeros(0)
+        return _completed("PLS directions", x, seen, none, (*x.notes, *notes))
+
+    @classmethod
+    def principal(cls, moments: Moments) -> Directions:
+        """Principal directions: PCA of the layer, which needs no target."""
+        x = Subspace.from_moments(moments, "x")
+        return _completed("principal directions", x, x.directions.new_zeros(x.rank, 0), x.mean.new_zeros(0), x.notes)
+
+    @classmethod
+    def random(cls, moments: Moments, generator: torch.Generator) -> Directions:
+        """Directions drawn from a normal distribution in units of the layer: a baseline.
+
+        Args:
+            moments: Of the layer.
+            generator: On the CPU.
+        """
+        x = Subspace.from_moments(moments, "x")
+        drawn = torch.randn(x.n_features, x.rank, generator=generator, dtype=torch.float64).to(x.mean.device)
+        coordinates = _orthonormal_in_order((x.directions * x.singular_values).T @ drawn)
+        return _completed("random directions", x, coordinates, x.mean.new_zeros(0), x.notes)
+
+    @classmethod
+    def neurons(cls, moments: Moments, order: Sequence[int] | Tensor, kind: str) -> Directions:
+        """Single units in this order: a projection keeps k of them, and sets the others to their mean.
+
+        Raises:
+            InputError: If the order is not one of all units.
+        """
+        order = torch.as_tensor(order, device=moments.mean.device)
+        n_features = moments.n_features
+        if not torch.equal(order.sort().values, torch.arange(n_features, device=order.device)):
+            raise InputError(message(f"Directions, {kind}", f"an order of all {n_features} units", str(order.tolist())))
+        identity = torch.eye(n_features, dtype=moments.mean.dtype, device=moments.mean.device)
+        total = float(torch.diagonal(moments.scatter).sum()) / (moments.n_samples - 1)
+        none = moments.mean.new_zeros(0)
+        return cls(kind, moments.mean, identity[:, order], identity[order], none, 0, n_features, total)
+
+
+def _completed(kind: str, x: Subspace, coordinates: Tensor, correlations: Tensor, notes: tuple[str, ...]) -> Directions:
+    """Add to directions the principal ones of what they leave, and those without variance.
+
+    With X = U diag(s) V^T, directions that are orthonormal coordinates C in the basis U have weights V diag(1/s) C and
+    give the layer back by C^T diag(s) V^T. What they leave is U (1 - C C^T) diag(s) V^T.
+
+    Args:
+        kind: What they are called.
+        x: The layer, every direction of it.
+        coordinates: C, (x.rank, n) with orthonormal columns.
+        correlations: Of each column with its target.
+        notes: For the record.
+    """
+    n_from_target = coordinates.shape[1]
+    if n_from_target < x.rank:
+        scaled = x.directions * x.singular_values
+        left = scaled.T - coordinates @ (coordinates.T @ scaled.T)
+        rest, _, _, more = svd(left)
+        rest = rest[:, : x.rank - n_from_target]
+        rest = rest - coordinates @ (coordinates.T @ rest)  # of two that are equally far down, rounding may mix some in
+        coordinates, notes = torch.cat([coordinates, torch.linalg.qr(rest)[0]], 1), (*notes, *more)
+    unit = math.sqrt(x.n_samples - 1)
+    encoder = x.whitener @ coordinates * unit
+    decoder = coordinates.T @ (x.directions * x.singular_values).T / unit
+    null = torch.linalg.qr(x.directions, mode="complete")[0][:, x.rank :]
+    return Directions(
+        kind,
+        x.mean,
+        torch.cat([encoder, null], 1),
+        torch.cat([decoder, null.T]),
+        correlations,
+        n_from_target,
+        x.rank,
+        x.total_variance / (x.n_samples - 1),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _orthonormal_in_order(columns: Tensor) -> Tensor:
+    """Orthonormalise columns, each by those before it, keeping their signs; dependent ones are left out."""
+    q, r = torch.linalg.qr(columns)
+    diagonal = torch.diagonal(r)
+    kept = diagonal.abs() > 1e-12 * diagonal.abs().max()
+    oriented: Tensor = (q * torch.where(diagonal < 0, -1.0, 1.0))[:, kept]
+    return oriented
