@@ -144,8 +144,9 @@ def main(
     records = []
     for seed in range(seeds):
         for arm in ARMS:
-            name = f"{arm.replace(', ', '-').replace(' ', '_')}-{seed}-{epochs}-{n_train}-{width}-{'decay' if decay else 'constant'}"
-            path = out / f"{name}.json"
+            rate = "decay" if decay else "constant"
+            words = arm.replace(",", "").replace(" ", "_")
+            path = out / f"{words}-{seed}-{epochs}-{n_train}-{width}-{rate}.json"
             if not path.exists():
                 training, probe = (images[:n_train], labels[:n_train]), images[n_train:]
                 record = train(seed, arm, training, test, probe, epochs, width, decay)

@@ -16,7 +16,8 @@ LEVELS = (
     ("store",),
     ("capture",),
     ("compare",),
-    ("act", "report", "integrations", "demo", "models"),
+    ("act", "report", "demo", "models"),
+    ("integrations",),
     ("cli",),
 )
 """From the ground up: a module may import from levels below its own, and from its own package."""
