@@ -10,8 +10,10 @@
 from importlib import metadata as _metadata
 
 from svcca.act.blocks import Block, find_blocks
+from svcca.act.compress import compress
 from svcca.act.convergence import AdaptiveFreezing
 from svcca.act.freeze import FreezeTraining
+from svcca.act.loading import load_compressed
 from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
@@ -91,12 +93,14 @@ __all__ = [
     "class_dynamics",
     "class_sensitivity",
     "compare",
+    "compress",
     "find_blocks",
     "fourier_cca",
     "learning_dynamics",
     "linear_cka",
     "linear_regression_r2",
     "load_activations",
+    "load_compressed",
     "pca",
     "permutation_test",
     "pls",

@@ -50,7 +50,7 @@ class Checkpoint:
         if isinstance(self.weights, Path):
             load_checkpoint(model, self.weights)
         else:
-            _load_state(model, self.weights, f"checkpoint {self.name}")
+            load_state(model, self.weights, f"checkpoint {self.name}")
 
     def loaded_into(self, model: nn.Module, *, skip_unreadable: bool) -> bool:
         """Load the weights as `load_into` does, or warn the caller's caller of what is left out, on request.
@@ -153,10 +153,15 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
         FileError: If the file is missing, damaged, holds code, or its names or shapes are not the model's.
     """
     where = f"checkpoint {path}"
-    _load_state(model, _read_state(path, where), where)
+    load_state(model, read_state(path, where), where)
 
 
-def _load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+def load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load a state dict whose names and shapes must be the model's, wrappers' prefixes aside.
+
+    Raises:
+        FileError: If they are not; names that are missing and unexpected are listed.
+    """
     state = _unwrapped(state, set(model.state_dict()))
     try:
         report = model.load_state_dict(state, strict=False)
@@ -167,7 +172,12 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         raise FileError(message(where, "the model's own weights", got, "It comes from another architecture"))
 
 
-def _read_state(path: Path, where: str) -> Mapping[str, Tensor]:
+def read_state(path: Path, where: str) -> Mapping[str, Tensor]:
+    """Read the state dict in a .safetensors or torch file, as data and never as code.
+
+    Raises:
+        FileError: If the file is missing, damaged, or holds something else.
+    """
     state: Any
     if not path.is_file():
         raise FileError(message(where, "a file", "none there"))

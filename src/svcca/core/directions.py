@@ -113,7 +113,7 @@ class Directions:
         return Projection(self.mean, encoder, self.decoder[:k])
 
     @classmethod
-    def canonical(cls, moments: JointMoments, step: SVDStep | None = None) -> Directions:
+    def canonical(cls, moments: JointMoments, step: SVDStep | None = None, where: str = "x") -> Directions:
         """Canonical directions of x with y, both after the SVD step; then principal directions of the rest.
 
         Cost: two eigendecompositions and two SVDs, O(p^3 + q^3).
@@ -121,7 +121,7 @@ class Directions:
         Raises:
             InputError: For a constant layer, or too few samples.
         """
-        x = Subspace.from_moments(moments.x, "x")
+        x = Subspace.from_moments(moments.x, where)
         pair = Coherence.from_moments(moments).keep(step or SVDStep())
         a, correlations, _ = pair.factors
         coordinates = a.new_zeros(x.rank, len(correlations))
@@ -129,12 +129,12 @@ class Directions:
         return _completed("canonical directions", x, coordinates, correlations, pair.notes)
 
     @classmethod
-    def partial_least_squares(cls, moments: JointMoments) -> Directions:
+    def partial_least_squares(cls, moments: JointMoments, where: str = "x") -> Directions:
         """Directions of largest covariance with y: left singular vectors of the cross-scatter; then the rest's.
 
         In order, each is made uncorrelated with those before it.
         """
-        x = Subspace.from_moments(moments.x, "x")
+        x = Subspace.from_moments(moments.x, where)
         u, s, _, notes = svd(moments.cross_scatter)
         n_directions = int((s > s[0] * 1e-12).sum()) if len(s) else 0
         seen = _orthonormal_in_order((x.directions * x.singular_values).T @ u[:, :n_directions])
@@ -142,9 +142,9 @@ class Directions:
         return _completed("PLS directions", x, seen, none, (*x.notes, *notes))
 
     @classmethod
-    def principal(cls, moments: Moments) -> Directions:
+    def principal(cls, moments: Moments, where: str = "x") -> Directions:
         """Principal directions: PCA of the layer, which needs no target."""
-        x = Subspace.from_moments(moments, "x")
+        x = Subspace.from_moments(moments, where)
         return _completed("principal directions", x, x.directions.new_zeros(x.rank, 0), x.mean.new_zeros(0), x.notes)
 
     @classmethod

@@ -1,0 +1,117 @@
+"""How many directions each layer keeps: as asked for, within a budget of weights, or for a loss that is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from svcca.act.factors import Layer, n_groups, n_inputs, weight_by_group, weights_at
+from svcca.core.directions import Directions
+from svcca.errors import InputError, LayerError, closest, message
+
+Ranks = int | float | Mapping[str, int | float]
+"""Directions to keep: a number (int) or a share of the layer's (float), for all layers or by layer."""
+
+HALVINGS = 60
+"""Of the interval in which the share is sought: beyond the resolution of float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What each direction of a layer's inputs gives to its outputs.
+
+    Attributes:
+        name: Of the layer.
+        layer: The layer.
+        shares: Share of the outputs' variance that the first k directions give, (n_inputs + 1,), from 0 to 1.
+    """
+
+    name: str
+    layer: Layer
+    shares: Tensor
+
+    @classmethod
+    def of(cls, name: str, layer: Layer, directions: Sequence[Directions]) -> Spectrum:
+        """Find it from the directions of each group of inputs: coordinates are uncorrelated, so variances add up."""
+        weights = weight_by_group(layer)
+        outputs = [w @ d.decoder.double().cpu().T for w, d in zip(weights, directions, strict=True)]
+        gains = torch.stack([output.square().sum(dim=0) for output in outputs]).sum(dim=0)
+        gains[max(d.rank for d in directions) :] = 0.0  # directions without variance
+        added = torch.cat([gains.new_zeros(1), gains.cumsum(0)])
+        return cls(name, layer, added / added[-1] if added[-1] > 0 else torch.ones_like(added))
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of the layer as it is."""
+        return self.layer.weight.numel()
+
+    def rank_for(self, share: float) -> int:
+        """Smallest number of directions, at least one, that gives this share of the outputs' variance."""
+        return max(1, int((self.shares < share).sum()))
+
+    def weights_at(self, rank: int) -> int:
+        """Weights that the layer has with so many directions; no more than it has: it is left alone then."""
+        return min(weights_at(self.layer, rank), self.n_weights)
+
+
+def asked_ranks(ranks: Ranks, layers: Mapping[str, Layer]) -> dict[str, int]:
+    """Read what a user asked for.
+
+    Raises:
+        LayerError: For a layer that is not among those to compress.
+        InputError: For more directions than a layer has inputs, less than one, or a share outside of (0, 1].
+    """
+    if isinstance(ranks, Mapping):
+        strangers = [str(name) for name in ranks if name not in layers]
+        if strangers:
+            near = ", ".join(closest(strangers[0], layers) or list(layers)[:8])
+            raise LayerError(message("compress ranks", "names of layers", repr(strangers[0]), "", f"There are: {near}"))
+        return {name: _rank(ranks[name], name, layers[name]) for name in layers if name in ranks}
+    return {name: _rank(ranks, name, layer) for name, layer in layers.items()}
+
+
+def _rank(rank: object, name: str, layer: Layer) -> int:
+    most = n_inputs(layer)
+    if isinstance(rank, float) and 0 < rank <= 1:
+        return max(1, round(rank * most))
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= most:
+        unit = f"{most} inputs{' a group' if n_groups(layer) > 1 else ''}"
+        expected = f"a number of directions from 1 to its {unit}, or a share in (0, 1]"
+        raise InputError(message(f"compress ranks of {name!r}", expected, repr(rank)))
+    return rank
+
+
+def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]:
+    """Ranks that keep the same share of every layer's output variance, the largest within a budget of weights.
+
+    Args:
+        spectra: Of the layers.
+        ratio: Weights after over weights before, of all these layers together.
+
+    Raises:
+        InputError: For a ratio outside (0, 1], or one that even a single direction a layer exceeds.
+    """
+    if not 0 < ratio <= 1:
+        raise InputError(message("compress ratio", "a share in (0, 1]", repr(ratio)))
+    total = sum(spectrum.n_weights for spectrum in spectra)
+    least = sum(spectrum.weights_at(1) for spectrum in spectra)
+    if least > ratio * total:
+        got, cause = f"{ratio:g}", f"One direction a layer takes {least / total:.3g} of the weights already"
+        raise InputError(message("compress ratio", f"at least {least / total:.3g} for these layers", got, cause))
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        share = (low + high) / 2
+        if sum(spectrum.weights_at(spectrum.rank_for(share)) for spectrum in spectra) <= ratio * total:
+            low = share
+        else:
+            high = share
+    return ranks_for_share(spectra, low)
+
+
+def ranks_for_share(spectra: Sequence[Spectrum], share: float) -> dict[str, int]:
+    """Ranks that keep this share of every layer's output variance; what would not become smaller is left out."""
+    found = {spectrum.name: spectrum.rank_for(share) for spectrum in spectra}
+    return {s.name: found[s.name] for s in spectra if weights_at(s.layer, found[s.name]) < s.n_weights}
