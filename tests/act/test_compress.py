@@ -261,7 +261,7 @@ def test_finetuning_is_done_before_evaluation():
     seen = []
 
     def evaluate(candidate):
-        seen.append(float(candidate[5][1].bias.sum()) if isinstance(candidate[5], nn.Sequential) else None)
+        seen.append(float(candidate[5][1].bias.detach().sum()) if isinstance(candidate[5], nn.Sequential) else None)
         return 1.0
 
     def finetune(candidate):
