@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from act.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
 from svcca import FreezeTraining
-from svcca.act import row_store
+from svcca.act import prefix_cache, row_store
 from svcca.act.prefix_cache import sample_keys
 from svcca.act.row_store import RowStore, StoreFullError
 from svcca.errors import FileError, InputError, SvccaWarning
@@ -27,7 +27,14 @@ def run(cache, n_steps=24, model=None, schedule=SCHEDULE, pairs=None, **options)
 
 
 def served(freezer):
-    return {phase.n_frozen: phase.n_steps for phase in freezer.summary().phases if phase.cached}
+    """Steps by the numbers of frozen blocks and of those that were skipped."""
+    return {(p.n_frozen, p.n_skipped): p.n_steps for p in freezer.summary().phases if p.n_skipped}
+
+
+@pytest.fixture(autouse=True)
+def _pays(monkeypatch):
+    """Small nets are computed faster than read; one test below looks at that."""
+    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
 
 
 @pytest.mark.parametrize("kind", ["memory", "folder"])
@@ -35,8 +42,48 @@ def test_training_with_a_cache_equals_training_without_to_the_last_bit(kind, tmp
     without, _ = run(None)
     model, freezer = run("memory" if kind == "memory" else tmp_path / "cache")
     assert not differing(state_of(without), state_of(model))
-    # 3 batches an epoch: all samples are known after one epoch with a block frozen.
-    assert served(freezer) == {1: 6, 2: 9}
+    # 3 batches an epoch. All samples are known after one epoch with a block frozen; when a second one freezes, they
+    # start from the first until they are known there.
+    assert served(freezer) == {(1, 1): 6, (2, 1): 3, (2, 2): 9}
+
+
+def test_a_cut_that_cannot_be_cached_leaves_the_one_before_in_use(tmp_path):
+    class Wide(nn.Sequential):
+        """Its second block puts out more than the cache may hold."""
+
+    def model():
+        torch.manual_seed(0)
+        return Wide(nn.Flatten(), nn.Linear(128, 4), nn.Linear(4, 500), nn.Linear(500, 3))
+
+    without, _ = run(None, model=model())
+    with pytest.warns(SvccaWarning, match=r"2 frozen block\(s\) is not cached: it takes more than"):
+        net, freezer = run("memory", model=model(), cache_gib=40_000 / 2**30)
+    assert served(freezer) == {(1, 1): 6, (2, 1): 12}
+    assert not differing(state_of(without), state_of(net))
+    assert len(freezer.summary().notes) == 1
+    assert str(freezer.summary()).endswith(freezer.summary().notes[0])
+
+
+def test_a_cut_is_used_only_where_reading_takes_less_than_computing(monkeypatch):
+    monkeypatch.undo()
+    times = {"whole": 1.0, "from_cut": 2.0}
+    monkeypatch.setattr(prefix_cache, "_seconds", lambda run, _: (run(), times[run.__name__])[1])
+    model, freezer = run("memory", schedule=[3])
+    assert served(freezer) == {}
+    assert "to read it back takes longer than to compute it anew" in freezer.summary().notes[0]
+    times["from_cut"] = 0.5
+    again, freezer = run("memory", schedule=[3])
+    assert served(freezer) == {(1, 1): 18}
+    assert freezer.summary().notes == ()
+    assert not differing(state_of(model), state_of(again))
+
+
+def test_time_is_the_shortest_of_three_runs(monkeypatch):
+    clock = iter([0.0, 5.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr(prefix_cache, "perf_counter", lambda: next(clock))
+    runs = []
+    assert prefix_cache._seconds(lambda: runs.append(1), torch.device("cpu")) == 2.0
+    assert len(runs) == 3
 
 
 def test_frozen_layers_do_not_run_while_the_cache_serves():
@@ -72,7 +119,7 @@ def test_evaluation_in_between_is_neither_served_nor_kept():
     strange = data(10, seed=77)[0]
     model(strange)
     model.train()
-    assert sample_keys(((strange,), {}))[0] not in freezer._cache._store
+    assert not any(stage.store.knows(sample_keys(((strange,), {}))[:1]) for stage in freezer._cache._stages)
 
 
 def test_inputs_that_are_augmented_are_never_served_and_learned_from_as_they_are():
@@ -168,7 +215,7 @@ def test_an_exception_in_the_middle_of_a_served_pass_leaves_the_network_whole():
     handle.remove()
     assert not any("forward" in vars(module) for module in model.modules())
     train(model, optimizer, freezer, batches(3))
-    assert served(freezer)[1] == 6
+    assert served(freezer)[1, 1] == 6
 
 
 def test_a_copy_and_a_saved_network_have_no_cache():
@@ -235,7 +282,8 @@ def test_the_store_gives_back_what_it_was_given(dtype, on_disk, tmp_path, monkey
     assert store.n_bytes == 9 * 10 * dtype.itemsize
     assert torch.equal(store.take([keys[i] for i in (7, 0, 3, 3)]), rows[[7, 0, 3, 3]])
     store.add([b"other"], torch.randn(1, 3))
-    assert b"other" not in store
+    assert not store.knows([b"other"])
+    assert store.knows(keys)
 
 
 def test_the_store_keeps_its_limit():

@@ -8,7 +8,7 @@ from torch import nn
 
 from act.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
 from svcca import AdaptiveFreezing, FreezeTraining
-from svcca.act import savings
+from svcca.act import prefix_cache, savings
 from svcca.act.summary import FreezeSummary, PhaseCost
 
 SIZES = (4, 8, 6, 2)
@@ -51,7 +51,8 @@ def test_operations_are_those_counted_by_hand():
     assert summary.share_of_flops_saved == pytest.approx(summary.flops_saved / (8 * flops(0)))
 
 
-def test_what_the_cache_skips_and_what_finding_its_cut_took_are_counted():
+def test_what_the_cache_skips_and_what_finding_its_cut_took_are_counted(monkeypatch):
+    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     freezer = FreezeTraining(model, optimizer, schedule=[2], total_steps=8, cache="memory")
@@ -60,10 +61,10 @@ def test_what_the_cache_skips_and_what_finding_its_cut_took_are_counted():
         model(x).square().mean().backward()
         freezer.step()
     summary = freezer.summary()
-    assert [(p.cached, p.n_steps, p.flops_per_step) for p in summary.phases] == [
-        (False, 2, flops(0)),
-        (False, 1, flops(1)),
-        (True, 5, flops(1, cached=True)),
+    assert [(p.n_skipped, p.n_steps, p.flops_per_step) for p in summary.phases] == [
+        (0, 2, flops(0)),
+        (0, 1, flops(1)),
+        (1, 5, flops(1, cached=True)),
     ]
     forward = sum(2 * BATCH * m * n for m, n in pairwise(SIZES))
     assert summary.overhead_flops == 3 * forward - 2 * BATCH * 4 * 8
@@ -153,7 +154,7 @@ def test_the_table_gives_a_row_a_block():
 def test_the_phases_are_a_table_too():
     frame = example().phases_to_frame()
     assert frame["n_steps"].tolist() == [3, 5]
-    assert list(frame.columns) == ["n_frozen", "cached", "n_steps", "seconds_per_step", "flops_per_step"]
+    assert list(frame.columns) == ["n_frozen", "n_skipped", "n_steps", "seconds_per_step", "flops_per_step"]
 
 
 def test_it_prints_what_froze_when_and_why_and_what_it_saved():
@@ -187,7 +188,7 @@ def test_the_plot_takes_axes_and_a_run_that_is_not_over():
 
 
 def test_steps_of_a_phase_that_was_not_timed_save_nothing():
-    phases = (PhaseCost(0, False, 4, 2.0, 8.0), PhaseCost(1, False, 1, math.nan, 4.0), PhaseCost(1, True, 5, 1.0, 2.0))
+    phases = (PhaseCost(0, 0, 4, 2.0, 8.0), PhaseCost(1, 0, 1, math.nan, 4.0), PhaseCost(1, 1, 5, 1.0, 2.0))
     summary = FreezeSummary((), (), phases, 8.0, 1.0, 0.5, 10, 10)
     assert summary.seconds_saved == 5 * 1.0 - 0.5
     assert summary.flops_saved == 1 * 4.0 + 5 * 6.0 - 1.0

@@ -4,6 +4,7 @@ from torch.utils.data import Dataset
 
 from act.training import differing, state_of
 from svcca import AdaptiveFreezing
+from svcca.act import prefix_cache
 from svcca.errors import FileError, InputError
 
 transformers = pytest.importorskip("transformers")
@@ -115,11 +116,12 @@ def test_a_checkpoint_elsewhere_is_found_where_the_arguments_name_it(tmp_path):
         train(FreezeTrainingCallback(), tmp_path / "three", resume=checkpoint)
 
 
-def test_the_cache_serves_inputs_of_one_length(tmp_path):
+def test_the_cache_serves_inputs_of_one_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
     callback = FreezeTrainingCallback(schedule=[2], cache="memory")
     states = train(callback, tmp_path, max_steps=30)
     plain = train(FreezeTrainingCallback(schedule=[2]), tmp_path, max_steps=30)
-    assert any(phase.cached for phase in callback.freezer.summary().phases)
+    assert any(phase.n_skipped for phase in callback.freezer.summary().phases)
     assert not differing(plain[-1], states[-1])
 
 

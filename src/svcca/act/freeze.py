@@ -152,7 +152,7 @@ class FreezeTraining:
             Names of the blocks that freeze now.
         """
         self.n_steps += 1
-        self._clock.finish_step(len(self._frozen), self._cache is not None and self._cache.served)
+        self._clock.finish_step(len(self._frozen), 0 if self._cache is None else self._cache.n_skipped)
         with self._clock.overhead():
             before = len(self.events)
             self._plan.watch(self.n_steps, len(self._frozen))
@@ -181,20 +181,21 @@ class FreezeTraining:
         Cost:
             A forward and a backward pass on one batch for each number of frozen blocks, to count their operations.
         """
-        costs = [
-            PhaseCost(p.n_frozen, p.cached, p.n_steps, p.seconds_per_step, self._flops_per_step(p.n_frozen, p.cached))
-            for p in self._clock.phases.values()
-        ]
+        costs = []
+        for phase in self._clock.phases.values():
+            flops = self._flops_per_step(phase.n_frozen, phase.n_skipped)
+            costs.append(PhaseCost(phase.n_frozen, phase.n_skipped, phase.n_steps, phase.seconds_per_step, flops))
         return FreezeSummary(
             blocks=self.blocks,
             events=self.events,
             phases=tuple(costs),
-            baseline_flops_per_step=self._flops_per_step(0, cached=False),
+            baseline_flops_per_step=self._flops_per_step(0, 0),
             overhead_flops=self._clock.overhead_flops,
             overhead_seconds=self._clock.overhead_seconds,
             n_steps=self.n_steps,
             total_steps=self.total_steps,
             title=type(self._model).__name__,
+            notes=() if self._cache is None else tuple(self._cache.notes),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,7 +245,7 @@ class FreezeTraining:
         self._example = (args, keywords)
         self._watching.remove()
 
-    def _flops_per_step(self, n_frozen: int, cached: bool) -> float:
+    def _flops_per_step(self, n_frozen: int, n_skipped: int) -> float:
         """Count the operations of a step on a batch like the first; NaN before the model was called."""
         if self._example is None:
             return float("nan")
@@ -252,5 +253,5 @@ class FreezeTraining:
             frozen = [name for block in self.blocks[:n_frozen] for name in block.parameters]
             learning = [parameter for block in self._frozen for parameter in block.learned]
             self._flops[n_frozen] = training_flops(self._model, self._example, frozen, learning)
-        skipped = self._clock.skipped_flops_per_sample.get(n_frozen, float("nan")) if cached else 0.0
+        skipped = self._clock.skipped_flops_per_sample[n_skipped] if n_skipped else 0.0
         return self._flops[n_frozen] - skipped * batch_size(self._example, WHERE)

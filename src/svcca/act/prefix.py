@@ -56,6 +56,7 @@ class PrefixCut:
 
     Attributes:
         module: Is given the rows that are kept.
+        example: Those of the example.
         skipped_flops_per_sample: Floating-point operations of a forward pass that the cut saves.
         finding_flops: Those of finding it.
 
@@ -78,7 +79,7 @@ class PrefixCut:
             place = _last_alike(places, in_training)
             if place.rows.shape[:1] != (self._n_samples,):
                 raise NoPrefixError(f"the blocks that learn are given {tuple(place.rows.shape)}, not a row a sample")
-            self.module = place.module
+            self.module, self.example = place.module, place.rows
             self._stand_ins = _outermost(ended[: place.n_ended])
             with evaluating(model):
                 rest, flops_rest = self._try_out(place.rows, call)

@@ -53,9 +53,9 @@ class RowStore:
         """Rows held."""
         return len(self._places)
 
-    def __contains__(self, key: bytes) -> bool:
-        """Whether there is a row of this key."""
-        return key in self._places
+    def knows(self, keys: Sequence[bytes]) -> bool:
+        """Tell whether there is a row of each of these keys."""
+        return all(key in self._places for key in keys)
 
     @property
     def n_bytes(self) -> int:

@@ -30,13 +30,13 @@ class Phase:
 
     Attributes:
         n_frozen: How many blocks were.
-        cached: Whether the frozen prefix's output came from the cache.
+        n_skipped: How many of them did not even run forward, for their output came from the cache.
         n_steps: How many steps.
         seconds: What each of the first took.
     """
 
     n_frozen: int
-    cached: bool
+    n_skipped: int
     n_steps: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -50,23 +50,23 @@ class Clock:
     """Counts and times the steps of each phase, and what freezing itself takes.
 
     Attributes:
-        phases: By the number of frozen blocks, and whether their output came from the cache.
+        phases: By the numbers of frozen and of skipped blocks.
         overhead_seconds: What was no training: snapshots, finding where the prefix ends.
         overhead_flops: Its floating-point operations.
-        skipped_flops_per_sample: Operations that the cache saves, by the number of frozen blocks.
+        skipped_flops_per_sample: Operations that the cache saves, by the number of skipped blocks.
     """
 
     def __init__(self) -> None:
-        self.phases: dict[tuple[int, bool], Phase] = {}
+        self.phases: dict[tuple[int, int], Phase] = {}
         self.overhead_seconds = 0.0
         self.overhead_flops = 0.0
         self.skipped_flops_per_sample: dict[int, float] = {}
         self._started: float | None = None
         self._inside = 0.0
 
-    def finish_step(self, n_frozen: int, cached: bool) -> None:
+    def finish_step(self, n_frozen: int, n_skipped: int) -> None:
         """Count a step that ends now."""
-        phase = self.phases.setdefault((n_frozen, cached), Phase(n_frozen, cached))
+        phase = self.phases.setdefault((n_frozen, n_skipped), Phase(n_frozen, n_skipped))
         phase.n_steps += 1
         if self._started is not None and len(phase.seconds) < TIMED_STEPS:
             phase.seconds.append(perf_counter() - self._started - self._inside)
@@ -98,7 +98,7 @@ class Clock:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         phases = [Phase(**plain) for plain in state["phases"]]
-        self.phases = {(phase.n_frozen, phase.cached): phase for phase in phases}
+        self.phases = {(phase.n_frozen, phase.n_skipped): phase for phase in phases}
         self.overhead_seconds, self.overhead_flops = state["overhead_seconds"], state["overhead_flops"]
         self.skipped_flops_per_sample = dict(state["skipped_flops_per_sample"])
 

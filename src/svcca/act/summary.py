@@ -35,14 +35,14 @@ class PhaseCost:
 
     Attributes:
         n_frozen: How many blocks were.
-        cached: Whether their output came from the cache.
+        n_skipped: How many of them did not even run forward, for their output came from the cache.
         n_steps: How many steps.
         seconds_per_step: Median; NaN where none was timed.
         flops_per_step: Floating-point operations; NaN where they could not be counted.
     """
 
     n_frozen: int
-    cached: bool
+    n_skipped: int
     n_steps: int
     seconds_per_step: float
     flops_per_step: float
@@ -62,6 +62,7 @@ class FreezeSummary:
         n_steps: Steps so far.
         total_steps: Steps of the whole run.
         title: The network.
+        notes: What a reader should know, such as why no cache was used.
     """
 
     blocks: tuple[Block, ...]
@@ -73,6 +74,7 @@ class FreezeSummary:
     n_steps: int
     total_steps: int
     title: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def baseline_seconds_per_step(self) -> float:
@@ -122,7 +124,7 @@ class FreezeSummary:
         return pd.DataFrame(rows).astype({"frozen_after": "Int64"}).set_index("block")
 
     def phases_to_frame(self) -> pd.DataFrame:
-        """Give a row a phase: blocks frozen, whether the cache served, steps, time and operations of a step."""
+        """Give a row a phase: blocks frozen, blocks skipped, steps, time and operations of a step."""
         import pandas as pd
 
         return pd.DataFrame(list(self.phases))
@@ -141,7 +143,7 @@ class FreezeSummary:
         lines.append(
             f"  of which freezing itself took {self.overhead_seconds:.3g} s, {self.overhead_flops:.3g} operations"
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw when each block froze, over what a step took.
