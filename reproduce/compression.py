@@ -22,6 +22,7 @@ from reproduce.cifar10 import load
 from reproduce.freeze_training import accuracy, interval
 from reproduce.nets import conv_net
 
+TEST = 10_000
 LAYERS = ["fc1", "fc2", "out"]
 """Consumers of the last layers: of pool2, of fc1 and bn3, of fc2 and bn4."""
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
@@ -91,7 +92,7 @@ def main(
 ) -> None:
     """Train, compress in every way, print the table, draw the figure."""
     images, labels = load(data, "train", n_train)
-    test = load(data, "test", 10_000)
+    test = load(data, "test", TEST)
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"conv_net-{seed}-{epochs}-{n_train}-{width}.pt" for seed in range(seeds + 1)]
     nets = [trained(path, seed, images, labels, epochs, width) for seed, path in enumerate(paths)]

@@ -5,10 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
-
 from reproduce import compression, freeze_training
 from reproduce.nets import conv_net
+from scipy import stats
 
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cifar10"
 needs_data = pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at SVCCA_DATA or ../shared/data")
@@ -65,8 +64,9 @@ def test_the_compression_figure_has_a_line_a_way():
 
 @pytest.mark.data
 @needs_data
-def test_figure_5_runs_and_goes_on_from_what_is_there(tmp_path, capsys):
-    options = {"data": CIFAR10, "out": tmp_path, "seeds": 1, "epochs": 2, "n_train": 1024, "width": 6}
+def test_figure_5_runs_and_goes_on_from_what_is_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(freeze_training, "TEST", 500)
+    options = {"data": CIFAR10, "out": tmp_path, "seeds": 1, "epochs": 2, "n_train": 512, "width": 6}
     freeze_training.main(**options)
     assert (tmp_path / "freeze_training.png").stat().st_size > 5000
     records = sorted(tmp_path.glob("*.json"))
@@ -80,7 +80,9 @@ def test_figure_5_runs_and_goes_on_from_what_is_there(tmp_path, capsys):
 
 @pytest.mark.data
 @needs_data
-def test_compression_runs_and_draws(tmp_path, capsys):
+def test_compression_runs_and_draws(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compression, "TEST", 500)
+    monkeypatch.setattr(compression, "SHARES", (0.1, 0.35))
     compression.main(data=CIFAR10, out=tmp_path, seeds=2, epochs=1, n_train=1024, width=6)
     assert (tmp_path / "compression.png").stat().st_size > 5000
     assert len(list(tmp_path.glob("*.pt"))) == 3

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from svcca.act.factors import Layer, as_layer, check_compressible, factorised, weight_by_group
 from svcca.act.layer_inputs import Target, group_moments, input_moments, inputs_in, logits_of_model
 from svcca.act.placing import check_unshared, direct_feeds, layers_in_order, put
-from svcca.act.ranks import Ranks, Spectrum, asked_ranks, ranks_for_ratio, ranks_for_share
+from svcca.act.ranks import Ranks, Spectrum, asked_ranks, ranks_at, ranks_for_ratio
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import match_names, unmatched, unwrap
 from svcca.core.directions import Directions
@@ -27,10 +27,10 @@ AGAINST = ("logits", "pls", "pca", "weights")
 Evaluate = Callable[[nn.Module], float]
 """How good a model is: higher is better."""
 
-TRIALS = 7
-"""Models that are tried for `max_loss`: the logarithm of what is left out is halved each time."""
-LEAST_LEFT_OUT, MOST_LEFT_OUT = 1e-6, 0.5
-"""Shares of each layer's output variance between which `max_loss` seeks."""
+TRIALS = 8
+"""Models that are tried for `max_loss`."""
+LOWEST_TRIED, HIGHEST_TRIED = 1e-4, 10.0
+"""Prices of weights between which it is sought; see `ranks_at`."""
 
 
 def compress(
@@ -59,10 +59,10 @@ def compress(
         data: Inputs on which layers are measured: a loader, a tensor or a dict of tensors, as for `compare`. Several
             times more samples than a layer has inputs; convolutions and tokens have many rows a sample.
         layers: Names or glob patterns of linear layers and convolutions; default: all that can be compressed.
-        ratio: Weights after over weights before, of all chosen layers together. Each keeps the same share of its
-            output's variance; a layer that would not become smaller is left alone.
+        ratio: Weights after over weights before, of all chosen layers together. Directions go where they give most of
+            a layer's output variance for the weights they take; a layer that would not become smaller is left alone.
         ranks: Directions for each layer instead: a number, a share of its inputs (0.35), or a dict by layer.
-        max_loss: Compress as far as `evaluate` falls by no more than this instead; seven models are tried.
+        max_loss: Compress as far as `evaluate` falls by no more than this instead; eight models are tried.
         against: What directions are chosen by: "logits" (default), CCA of the layer's inputs with the network's output;
             another model, CCA with the inputs of the same layer in it (two seeds); "pls", by covariance with the
             logits; "pca", the inputs alone; "weights", the SVD of the layer's weights, without data. Where a target
@@ -83,7 +83,7 @@ def compress(
 
     Cost:
         For L layers: L + 1 forward passes over the data (twice that with a target), moments n p^2 and a decomposition
-        p^3 of each layer; for `max_loss` seven times that, with as many evaluations.
+        p^3 of each layer; for `max_loss` eight times that, with as many evaluations.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.4.
@@ -119,13 +119,13 @@ def compress(
 def _within_loss(
     compressor: _Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
 ) -> nn.Module:
-    """Try what can be left out: by halves of its logarithm, since losses grow with it."""
+    """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it."""
     wanted = measured(evaluate, original) - max_loss
-    low, high = math.log(LEAST_LEFT_OUT), math.log(MOST_LEFT_OUT)
+    low, high = math.log(LOWEST_TRIED), math.log(HIGHEST_TRIED)
     best = None
     for trial in range(TRIALS):
         middle = low if trial == 0 else (low + high) / 2
-        candidate = compressor.compressed(ranks_for_share(spectra, 1 - math.exp(middle)))
+        candidate = compressor.compressed(ranks_at(spectra, math.exp(middle)))
         if measured(evaluate, candidate) >= wanted:
             best, low = candidate, middle
         elif trial == 0:
@@ -133,7 +133,7 @@ def _within_loss(
         else:
             high = middle
     if best is None:
-        text = f"No layer was compressed: already {LEAST_LEFT_OUT:g} of each output costs more than {max_loss:g}."
+        text = f"No layer was compressed: the least that was tried costs more than {max_loss:g}."
         warnings.warn(text, SvccaWarning, stacklevel=3)
         return copy.deepcopy(original)
     return best

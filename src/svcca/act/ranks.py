@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svcca.act.factors import Layer, n_groups, n_inputs, weight_by_group, weights_at
+from svcca.act.factors import Layer, cost_of_rank, n_groups, n_inputs, weight_by_group, weights_at
 from svcca.core.directions import Directions
 from svcca.errors import InputError, LayerError, closest, message
 
 Ranks = int | float | Mapping[str, int | float]
 """Directions to keep: a number (int) or a share of the layer's (float), for all layers or by layer."""
 
-HALVINGS = 60
-"""Of the interval in which the share is sought: beyond the resolution of float64."""
+LOWEST_PRICE, HIGHEST_PRICE = 1e-9, 1e3
+"""At the lowest hardly anything is left out, at the highest a direction a layer is kept."""
+HALVINGS = 50
+"""Of the logarithm of the price."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,16 @@ class Spectrum:
         """Weights of the layer as it is."""
         return self.layer.weight.numel()
 
-    def rank_for(self, share: float) -> int:
-        """Smallest number of directions, at least one, that gives this share of the outputs' variance."""
-        return max(1, int((self.shares < share).sum()))
-
     def weights_at(self, rank: int) -> int:
-        """Weights that the layer has with so many directions; no more than it has: it is left alone then."""
+        """Weights that the layer has with so many directions; those it has now, where that is no fewer."""
         return min(weights_at(self.layer, rank), self.n_weights)
+
+    def rank_at(self, price: float) -> int:
+        """Number of directions for which what is left of the outputs, plus a price for each weight, is least."""
+        n_directions = torch.arange(1, len(self.shares))
+        weights = (weights_at(self.layer, 0) + n_directions * cost_of_rank(self.layer)).clamp(max=self.n_weights)
+        left = torch.where(weights < self.n_weights, 1 - self.shares[1:], 0.0)  # a layer left whole loses nothing
+        return int((left + price * weights).argmin()) + 1
 
 
 def asked_ranks(ranks: Ranks, layers: Mapping[str, Layer]) -> dict[str, int]:
@@ -85,7 +90,7 @@ def _rank(rank: object, name: str, layer: Layer) -> int:
 
 
 def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]:
-    """Ranks that keep the same share of every layer's output variance, the largest within a budget of weights.
+    """Ranks that leave out least of the layers' outputs within a budget of weights.
 
     Args:
         spectra: Of the layers.
@@ -101,17 +106,48 @@ def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]
     if least > ratio * total:
         got, cause = f"{ratio:g}", f"One direction a layer takes {least / total:.3g} of the weights already"
         raise InputError(message("compress ratio", f"at least {least / total:.3g} for these layers", got, cause))
-    low, high = 0.0, 1.0
+    low, high = HIGHEST_PRICE, LOWEST_PRICE
     for _ in range(HALVINGS):
-        share = (low + high) / 2
-        if sum(spectrum.weights_at(spectrum.rank_for(share)) for spectrum in spectra) <= ratio * total:
-            low = share
+        price = (low * high) ** 0.5
+        if _weights(spectra, ranks_at(spectra, price)) <= ratio * total:
+            low = price
         else:
-            high = share
-    return ranks_for_share(spectra, low)
+            high = price
+    return _filled(spectra, ranks_at(spectra, low), int(ratio * total))
 
 
-def ranks_for_share(spectra: Sequence[Spectrum], share: float) -> dict[str, int]:
-    """Ranks that keep this share of every layer's output variance; what would not become smaller is left out."""
-    found = {spectrum.name: spectrum.rank_for(share) for spectrum in spectra}
-    return {s.name: found[s.name] for s in spectra if weights_at(s.layer, found[s.name]) < s.n_weights}
+def ranks_at(spectra: Sequence[Spectrum], price: float) -> dict[str, int]:
+    """Ranks for which the shares of outputs that are left out, plus a price for each share of all weights, are least.
+
+    Args:
+        spectra: Of the layers.
+        price: Share of a layer's output variance that all weights together are worth.
+
+    Returns:
+        By layer; those that would not become smaller are left out.
+    """
+    total = sum(spectrum.n_weights for spectrum in spectra)
+    found = {spectrum.name: spectrum.rank_at(price / total) for spectrum in spectra}
+    return {s.name: found[s.name] for s in spectra if s.weights_at(found[s.name]) < s.n_weights}
+
+
+def _weights(spectra: Sequence[Spectrum], ranks: Mapping[str, int]) -> int:
+    return sum(s.weights_at(ranks[s.name]) if s.name in ranks else s.n_weights for s in spectra)
+
+
+def _filled(spectra: Sequence[Spectrum], ranks: Mapping[str, int], budget: int) -> dict[str, int]:
+    """Spend what a price leaves of the budget, direction by direction, where it gives most."""
+    filled, room = dict(ranks), budget - _weights(spectra, ranks)
+    by_name = {spectrum.name: spectrum for spectrum in spectra}
+    while True:
+        gains = {}
+        for name, rank in filled.items():
+            spectrum, price = by_name[name], cost_of_rank(by_name[name].layer)
+            smaller = weights_at(spectrum.layer, rank + 1) < spectrum.n_weights
+            if smaller and price <= room and rank + 1 < len(spectrum.shares):
+                gains[name] = float(spectrum.shares[rank + 1] - spectrum.shares[rank]) / price
+        if not gains:
+            return filled
+        name = max(gains, key=gains.__getitem__)
+        room -= cost_of_rank(by_name[name].layer)
+        filled[name] += 1
