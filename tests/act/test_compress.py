@@ -192,6 +192,67 @@ def test_a_linear_layer_that_feeds_something_else_too_is_left_whole():
     assert full.a.out_features == 6
 
 
+class Shared(nn.Module):
+    """Its layer b is fed by a alone, and a does more than that."""
+
+    def __init__(self, use):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.use = nn.Linear(6, 6), nn.Linear(6, 6), use
+        self.tied = nn.Linear(6, 6)
+        if use == "tied":
+            self.tied.weight = self.a.weight
+
+    def forward(self, x):
+        if self.use == "twice":
+            return self.b(self.a(x)) + self.a(x + 1)
+        if self.use == "weight":
+            return self.b(self.a(x)) + nn.functional.linear(x, self.a.weight)
+        return self.b(self.a(x)) + self.tied(x)
+
+
+@pytest.mark.parametrize("use", ["twice", "weight", "tied"])
+def test_a_linear_layer_that_runs_twice_or_whose_weights_are_used_elsewhere_is_left_whole(use):
+    model, data = Shared(use).double(), images(200, 6)
+    moments = input_moments(model, ["b"], [data], None, None, False)["b"].x
+    for k in (6, 3):
+        expected = hooked(model, "b", [Directions.principal(moments).projection(k)])
+        found = svcca.compress(model, data, layers="b", ranks=k, against="pca")
+        assert torch.allclose(output(found, data), output(expected, data), rtol=0, atol=1e-9)
+        assert torch.equal(found.a.weight, model.a.weight)
+        assert (found.a.weight is found.tied.weight) == (use == "tied")
+
+
+def test_a_layer_that_is_given_its_input_by_name_is_compressed_too():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 6)
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(input=x)))
+
+    model, data = Net().double(), images(200, 6)
+    full = svcca.compress(model, data, layers="a", ranks=6)
+    assert torch.allclose(output(full, data), output(model, data), rtol=0, atol=1e-9)
+    assert isinstance(full.a, nn.Sequential)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_is_in_evaluation_mode_and_the_model_keeps_its_own(training):
+    model, data, modes = dense().train(training), images(300, 6), []
+
+    def evaluate(candidate):
+        modes.append(candidate.training)
+        candidate.train(not training)
+        return 1.0
+
+    smaller = svcca.compress(model, data, max_loss=0.1, evaluate=evaluate)
+    assert set(modes) == {False}
+    assert {module.training for module in [*model.modules(), *smaller.modules()]} == {training}
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_original_is_left_alone_and_so_is_the_random_state(kind):
     make, data = KINDS[kind]

@@ -16,6 +16,7 @@ from svcca.act.layer_inputs import Target, group_moments, input_moments, inputs_
 from svcca.act.placing import check_unshared, direct_feeds, layers_in_order, put
 from svcca.act.ranks import Ranks, Spectrum, asked_ranks, ranks_at, ranks_for_ratio
 from svcca.capture.batches import Forward, batches_of
+from svcca.capture.hooks import evaluating
 from svcca.capture.layers import match_names, unmatched, unwrap
 from svcca.core.directions import Directions
 from svcca.core.moments import JointMoments
@@ -67,7 +68,7 @@ def compress(
             another model, CCA with the inputs of the same layer in it (two seeds); "pls", by covariance with the
             logits; "pca", the inputs alone; "weights", the SVD of the layer's weights, without data. Where a target
             gives fewer directions than are kept, the rest are principal directions of what it leaves.
-        evaluate: evaluate(model) -> float, higher is better; for `max_loss`.
+        evaluate: evaluate(model) -> float, higher is better, for `max_loss`; called in evaluation mode.
         finetune: Trains a compressed network for a while, in place; called before it is evaluated or returned.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
@@ -104,7 +105,7 @@ def compress(
         expected = "max_loss of at least 0, and evaluate= to measure it"
         raise InputError(message("compress", expected, f"max_loss={max_loss}, evaluate={evaluate}"))
     original = unwrap(model)
-    compressor = _Compressor(original, list(batches_of(data)), against, forward, progress, finetune)
+    compressor = Compressor(original, list(batches_of(data)), against, forward, progress, finetune)
     chosen = compressor.choose(layers)
     if ranks is not None:
         return compressor.compressed(asked_ranks(ranks, chosen))
@@ -117,7 +118,7 @@ def compress(
 
 
 def _within_loss(
-    compressor: _Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
+    compressor: Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
 ) -> nn.Module:
     """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it."""
     wanted = measured(evaluate, original) - max_loss
@@ -140,12 +141,13 @@ def _within_loss(
 
 
 def measured(evaluate: Evaluate, model: nn.Module) -> float:
-    """Give what a user's evaluate says of a model.
+    """Give what a user's evaluate says of a model in evaluation mode; the model keeps its own.
 
     Raises:
         InputError: If it is no finite number.
     """
-    value = evaluate(model)
+    with evaluating(model):
+        value = evaluate(model)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -155,8 +157,21 @@ def measured(evaluate: Evaluate, model: nn.Module) -> float:
     return number
 
 
-class _Compressor:
-    """Compresses copies of one network, with one set of data and one way to choose directions."""
+class Compressor:
+    """Compresses copies of one network, with one set of data and one way to choose directions.
+
+    Args:
+        model: The network, without wrappers; left as it is.
+        batches: What layers are measured on; gone through once for each layer.
+        against: What directions are chosen by.
+        forward: The user's own forward(model, batch).
+        progress: Whether to show bars.
+        finetune: Trains a compressed network for a while.
+
+    Raises:
+        InputError: Without a batch.
+        UnknownOptionError: For another `against`.
+    """
 
     def __init__(
         self,

@@ -81,13 +81,14 @@ def inputs_of(
     """
     given: dict[str, list[Tensor]] = {name: [] for name in names}
 
-    def keeping(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, inputs: given[name].append(inputs[0].detach().clone())
+    def keeping(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]:
+        return lambda module, args, named: given[name].append((*args, *named.values())[0].detach().clone())
 
     with ExitStack() as stack:
         stack.enter_context(evaluating(model))
         for name in names:
-            stack.callback(model.get_submodule(name).register_forward_pre_hook(keeping(name)).remove)
+            hook = model.get_submodule(name).register_forward_pre_hook(keeping(name), with_kwargs=True)
+            stack.callback(hook.remove)
         call(model, batch, forward)
     for name, tensors in given.items():
         if len(tensors) != 1:

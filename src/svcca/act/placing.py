@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -33,15 +34,19 @@ def layers_in_order(model: nn.Module, batch: Any, forward: Forward | None) -> li
     return [name for name, n_calls in calls.items() if n_calls == 1]
 
 
-def check_unshared(model: nn.Module, name: str) -> None:
-    """Raise InputError if the layer, or a weight of it, stands in another place of the model too."""
+def shared_with(model: nn.Module, name: str) -> list[str]:
+    """Names of the weights elsewhere in the model that are this layer's own."""
     own = {id(parameter) for parameter in model.get_submodule(name).parameters()}
-    prefix = f"{name}."
-    others = [
+    return [
         other
         for other, parameter in model.named_parameters(remove_duplicate=False)
-        if id(parameter) in own and not other.startswith(prefix)
+        if id(parameter) in own and not other.startswith(f"{name}.")
     ]
+
+
+def check_unshared(model: nn.Module, name: str) -> None:
+    """Raise InputError if the layer, or a weight of it, stands in another place of the model too."""
+    others = shared_with(model, name)
     if others:
         cause = "Compressing one would untie the other"
         remedy = "Leave it out, or give it weights of its own first"
@@ -51,21 +56,25 @@ def check_unshared(model: nn.Module, name: str) -> None:
 
 
 def direct_feeds(model: nn.Module) -> dict[str, str]:
-    """Which linear layer is fed by which other with nothing between, and feeds nothing else; by torch.fx.
+    """Which linear layer is fed by which other with nothing between, where that one does nothing else; by torch.fx.
 
-    Networks that fx cannot trace have none that are known.
+    A layer that runs twice, or whose weights are used elsewhere, does more than feed one: it is left whole. Networks
+    that fx cannot trace have none that are known.
     """
     try:
         graph = fx.symbolic_trace(model).graph
     except Exception:  # a forward that depends on data or shapes raises anything
         return {}
     linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    uses = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    uses.update(str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr")
     found = {}
     for node in graph.nodes:
         source = node.args[0] if node.op == "call_module" and node.target in linear and node.args else None
         while isinstance(source, fx.Node) and source.op == "call_module" and len(source.users) == 1:
             if source.target in linear:
-                found[str(node.target)] = str(source.target)
+                if uses[str(source.target)] == 1 and not shared_with(model, str(source.target)):
+                    found[str(node.target)] = str(source.target)
                 break
             if not isinstance(model.get_submodule(str(source.target)), nn.Identity):
                 break

@@ -89,6 +89,11 @@ def _rank(rank: object, name: str, layer: Layer) -> int:
     return rank
 
 
+def least_ratio(spectra: Sequence[Spectrum]) -> float:
+    """Share of the weights of all these layers that a single direction each takes."""
+    return sum(spectrum.weights_at(1) for spectrum in spectra) / sum(spectrum.n_weights for spectrum in spectra)
+
+
 def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]:
     """Ranks that leave out least of the layers' outputs within a budget of weights.
 
@@ -102,10 +107,10 @@ def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]
     if not 0 < ratio <= 1:
         raise InputError(message("compress ratio", "a share in (0, 1]", repr(ratio)))
     total = sum(spectrum.n_weights for spectrum in spectra)
-    least = sum(spectrum.weights_at(1) for spectrum in spectra)
-    if least > ratio * total:
-        got, cause = f"{ratio:g}", f"One direction a layer takes {least / total:.3g} of the weights already"
-        raise InputError(message("compress ratio", f"at least {least / total:.3g} for these layers", got, cause))
+    least = least_ratio(spectra)
+    if least > ratio:
+        got, cause = f"{ratio:g}", f"One direction a layer takes {least:.3g} of the weights already"
+        raise InputError(message("compress ratio", f"at least {least:.3g} for these layers", got, cause))
     low, high = HIGHEST_PRICE, LOWEST_PRICE
     for _ in range(HALVINGS):
         price = (low * high) ** 0.5
