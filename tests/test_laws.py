@@ -28,6 +28,7 @@ PICTURES = {
     "compare/classes": ("plot",),
     "compare/class_dynamics": ("plot",),
     "act/summary": ("plot",),
+    "act/curve_result": ("plot",),
 }
 """Methods of results that may import the room of pictures, which stands above theirs, when they are called."""
 

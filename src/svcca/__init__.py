@@ -11,7 +11,11 @@ from importlib import metadata as _metadata
 
 from svcca.act.blocks import Block, find_blocks
 from svcca.act.compress import compress
+from svcca.act.compression_curve import compression_curve
+from svcca.act.compression_report import CompressedLayer, CompressionReport, NetworkCost
 from svcca.act.convergence import AdaptiveFreezing
+from svcca.act.costs import compression_report
+from svcca.act.curve_result import CompressionCurve, CompressionPoint
 from svcca.act.freeze import FreezeTraining
 from svcca.act.loading import load_compressed
 from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
@@ -60,6 +64,10 @@ __all__ = [
     "ClassDynamics",
     "ClassSensitivity",
     "Coherence",
+    "CompressedLayer",
+    "CompressionCurve",
+    "CompressionPoint",
+    "CompressionReport",
     "DynamicsRecorder",
     "Filters",
     "Flatten",
@@ -75,6 +83,7 @@ __all__ = [
     "LearningDynamics",
     "MeanToken",
     "Moments",
+    "NetworkCost",
     "PCAResult",
     "PLSResult",
     "PhaseCost",
@@ -94,6 +103,8 @@ __all__ = [
     "class_sensitivity",
     "compare",
     "compress",
+    "compression_curve",
+    "compression_report",
     "find_blocks",
     "fourier_cca",
     "learning_dynamics",

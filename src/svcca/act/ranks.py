@@ -62,6 +62,27 @@ class Spectrum:
         return int((left + price * weights).argmin()) + 1
 
 
+def read_ranks(words: Sequence[str]) -> Ranks:
+    """Read ranks as they are typed: one number ("40") or share ("0.35") for all, or "layer=40" for each.
+
+    Raises:
+        InputError: For anything else.
+
+    >>> read_ranks(["0.35"]), read_ranks(["fc1=40", "fc2=0.5"])
+    (0.35, {'fc1': 40, 'fc2': 0.5})
+    """
+    pairs = [word.rpartition("=") for word in words]
+    try:
+        numbers = [int(text) if text.strip().isdecimal() else float(text) for _, _, text in pairs]
+    except ValueError as error:
+        raise InputError(message("ranks", "numbers, shares, or layer=number", ", ".join(words))) from error
+    if len(pairs) == 1 and not pairs[0][1]:
+        return numbers[0]
+    if not all(name for name, _, _ in pairs):
+        raise InputError(message("ranks", "one number for all layers, or layer=number for each", ", ".join(words)))
+    return {name: number for (name, _, _), number in zip(pairs, numbers, strict=True)}
+
+
 def asked_ranks(ranks: Ranks, layers: Mapping[str, Layer]) -> dict[str, int]:
     """Read what a user asked for.
 
