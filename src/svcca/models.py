@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,6 +58,18 @@ def build_model(spec: str, checkpoint: Path | None) -> nn.Module:
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model
+
+
+def import_function(spec: str) -> Callable[..., Any]:
+    """Import a function "package.module:function".
+
+    Raises:
+        InputError: If there is none there, or what is there cannot be called.
+    """
+    found = import_object(spec)
+    if not callable(found):
+        raise InputError(message(spec, "a function", type(found).__name__))
+    return found
 
 
 def load_inputs(spec: str) -> object:

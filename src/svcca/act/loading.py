@@ -1,18 +1,23 @@
-"""Weights of a compressed network into a fresh one."""
+"""A compressed network on disk: its weights, and back into a fresh network; or the whole as a program of torch's."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from svcca.act.factors import shaped_as
 from svcca.act.placing import replace
+from svcca.capture.batches import call_arguments, device_of, to_device
 from svcca.capture.checkpoints import load_state, read_state
+from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import unwrap
-from svcca.files import PathLike
+from svcca.errors import InputError, message
+from svcca.files import PathLike, write_atomically
 
 
 def load_compressed(model: nn.Module, state: PathLike | Mapping[str, Tensor]) -> nn.Module:
@@ -49,3 +54,44 @@ def load_compressed(model: nn.Module, state: PathLike | Mapping[str, Tensor]) ->
                 replace(new, name, shaped_as(layer, whole, bias=biased))
     load_state(new, weights, where)
     return new
+
+
+def save_weights(model: nn.Module, path: Path) -> Path:
+    """Write a network's state dict as .safetensors, or as a torch file; nothing half-written is left behind.
+
+    Raises:
+        FileError: If the file cannot be written.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        # Copies: weights that are tied share their memory, which this format refuses.
+        copies = {name: tensor.clone() for name, tensor in state.items()}
+        return write_atomically(path, lambda temporary: save_file(copies, temporary))
+    return write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
+def export_program(model: nn.Module, batch: Any, path: Path) -> Path:
+    """Write a network in evaluation mode as a program of torch.export, for any number of samples at a time.
+
+    Args:
+        model: The network; handed back as it was.
+        batch: One batch, as a loader yields it: what the model is traced with.
+        path: Ends in .pt2.
+
+    Raises:
+        InputError: If torch cannot export this network.
+        FileError: If the file cannot be written.
+    """
+    args, named = call_arguments(model, to_device(batch, device_of(model)))
+    n_samples = getattr(torch.export.Dim, "AUTO", None) or torch.export.Dim("n_samples")  # torch 2.5 has no AUTO
+    arguments = [{0: n_samples} if isinstance(value, Tensor) else None for value in (*args, *named.values())]
+    shapes: Any = dict(zip(named, arguments, strict=True)) if named else tuple(arguments)
+    with evaluating(model), preserved_rng([device_of(model)]), torch.no_grad():
+        try:
+            program = torch.export.export(model, args, named, dynamic_shapes=shapes)
+        except Exception as error:  # tracing raises whatever the model's code meets
+            got = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
+            raise InputError(message(f"export {path}", "a network that torch.export can trace", got)) from error
+    return write_atomically(path, lambda temporary: torch.export.save(program, temporary))

@@ -64,10 +64,16 @@ def call(model: nn.Module, batch: object, forward: Forward | None) -> object:
     """
     if forward is not None:
         return forward(model, batch)
+    args, named = call_arguments(model, batch)
+    return model(*args, **named)
+
+
+def call_arguments(model: nn.Module, batch: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Give what a model is called with on a batch: positional and keyword arguments."""
     inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
     if isinstance(inputs, Mapping):
-        return model(**_accepted(model, inputs))
-    return model(inputs)
+        return (), _accepted(model, inputs)
+    return (inputs,), {}
 
 
 def _accepted(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
