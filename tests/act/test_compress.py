@@ -299,7 +299,7 @@ def test_the_loss_that_is_accepted_is_not_exceeded_and_made_use_of():
         return 1 - float((output(candidate, data) - expected).square().mean() / expected.var())
 
     sizes = []
-    for max_loss in (0.2, 0.02, 0.002):
+    for max_loss in (0.2, 0.05, 0.02):
         smaller = svcca.compress(model, data, max_loss=max_loss, evaluate=evaluate)
         assert evaluate(smaller) >= 1 - max_loss
         sizes.append(sum(parameter.numel() for parameter in smaller.parameters()))
@@ -314,6 +314,19 @@ def test_a_loss_that_cannot_be_kept_leaves_the_network_and_says_so():
     with pytest.warns(SvccaWarning, match="No layer was compressed: the least that was tried costs more than 0.1"):
         same = svcca.compress(model, data, max_loss=0.1, evaluate=lambda _: next(values))
     assert same is not model
+    assert torch.equal(output(same, data), output(model, data))
+
+
+def test_a_loss_that_no_smaller_network_keeps_says_so_too():
+    model, data = dense(), images(300, 6)
+    size = sum(parameter.numel() for parameter in model.parameters())
+
+    def evaluate(candidate):
+        return float(sum(parameter.numel() for parameter in candidate.parameters()) >= size)
+
+    text = "No layer was compressed: the least that was tried costs more than 0.1"
+    with pytest.warns(SvccaWarning, match=text):
+        same = svcca.compress(model, data, layers="5", max_loss=0.1, evaluate=evaluate)
     assert torch.equal(output(same, data), output(model, data))
 
 

@@ -123,17 +123,18 @@ def _within_loss(
     """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it."""
     wanted = measured(evaluate, original) - max_loss
     low, high = math.log(LOWEST_TRIED), math.log(HIGHEST_TRIED)
-    best = None
+    best, kept = None, dict[str, int]()
     for trial in range(TRIALS):
         middle = low if trial == 0 else (low + high) / 2
-        candidate = compressor.compressed(ranks_at(spectra, math.exp(middle)))
+        ranks = ranks_at(spectra, math.exp(middle))
+        candidate = compressor.compressed(ranks)
         if measured(evaluate, candidate) >= wanted:
-            best, low = candidate, middle
+            best, kept, low = candidate, ranks, middle
         elif trial == 0:
             break
         else:
             high = middle
-    if best is None:
+    if best is None or not kept:
         text = f"No layer was compressed: the least that was tried costs more than {max_loss:g}."
         warnings.warn(text, SvccaWarning, stacklevel=3)
         return copy.deepcopy(original)
