@@ -295,3 +295,22 @@ def test_a_network_without_operations_that_are_counted_has_no_share_of_them():
     assert str(report).splitlines()[-2].split() == ["operations", "0", "0", "-"]
     assert "1 thread," in str(report)
     assert report.to_frame().empty
+
+
+def test_a_gpu_is_waited_for_before_and_after_each_pass(monkeypatch):
+    waits = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    gpu, model, data = torch.device("cuda", 0), dense().eval(), rows()
+    costs._seconds((model, model), data, lambda net, batch: waits.append("pass"), 1, gpu)
+    assert waits == [gpu, "pass", gpu] * 2 * (costs.WARM_UPS + 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_networks_on_a_gpu_are_measured_there():
+    model, data = dense().cuda(), rows()
+    smaller = compressed(model, data, layers=["2", "4"], ranks={"2": 5, "4": 3})
+    report = svcca.compression_report(model, smaller, data, repeats=2)
+    assert report.device == f"cuda:0 ({torch.cuda.get_device_name(0)})"
+    assert (report.layers, report.before.flops) == (example().layers, example().before.flops)
+    assert report.before.seconds > 0

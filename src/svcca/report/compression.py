@@ -37,7 +37,8 @@ def plot_compression(curve: CompressionCurve, ax: Axes | None = None) -> tuple[F
             [accuracy for _, accuracy in points],
             color=colours[place],
             marker=MARKERS[place % len(MARKERS)],
-            markersize=5,
+            markersize=6,
+            markerfacecolor="none",
             linewidth=1.3,
             label=elide(method, 24),
         )
