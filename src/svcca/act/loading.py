@@ -94,4 +94,5 @@ def export_program(model: nn.Module, batch: Any, path: Path) -> Path:
         except Exception as error:  # tracing raises whatever the model's code meets
             got = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
             raise InputError(message(f"export {path}", "a network that torch.export can trace", got)) from error
+    program.example_inputs = None  # a user's data do not belong into the file
     return write_atomically(path, lambda temporary: torch.export.save(program, temporary))
