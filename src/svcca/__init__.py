@@ -16,8 +16,13 @@ from svcca.act.compression_report import CompressedLayer, CompressionReport, Net
 from svcca.act.convergence import AdaptiveFreezing
 from svcca.act.costs import compression_report
 from svcca.act.curve_result import CompressionCurve, CompressionPoint
+from svcca.act.dimensions import IntrinsicDimensions, LayerDimensions, intrinsic_dimensions
+from svcca.act.directions import LayerDirections, directions
+from svcca.act.distributedness import Distributedness, distributedness
 from svcca.act.freeze import FreezeTraining
 from svcca.act.loading import load_compressed
+from svcca.act.project import project
+from svcca.act.projection_curve import ProjectionCurve, projection_curve
 from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
@@ -30,6 +35,7 @@ from svcca.compare.recorder import DynamicsRecorder
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.cca import CCAResult, cca, svcca
 from svcca.core.coherence import Coherence
+from svcca.core.directions import Directions, Projection
 from svcca.core.fourier_cca import Filters, FourierCCAResult, fourier_cca
 from svcca.core.functional import (
     PCAResult,
@@ -68,6 +74,8 @@ __all__ = [
     "CompressionCurve",
     "CompressionPoint",
     "CompressionReport",
+    "Directions",
+    "Distributedness",
     "DynamicsRecorder",
     "Filters",
     "Flatten",
@@ -77,8 +85,11 @@ __all__ = [
     "FreezeSummary",
     "FreezeTraining",
     "Interpolate",
+    "IntrinsicDimensions",
     "JointMoments",
     "LastToken",
+    "LayerDimensions",
+    "LayerDirections",
     "LayerSummary",
     "LearningDynamics",
     "MeanToken",
@@ -89,6 +100,8 @@ __all__ = [
     "PhaseCost",
     "Pixels",
     "Pool",
+    "Projection",
+    "ProjectionCurve",
     "SVDStep",
     "Similarity",
     "SimilarityMatrix",
@@ -105,8 +118,11 @@ __all__ = [
     "compress",
     "compression_curve",
     "compression_report",
+    "directions",
+    "distributedness",
     "find_blocks",
     "fourier_cca",
+    "intrinsic_dimensions",
     "learning_dynamics",
     "linear_cka",
     "linear_regression_r2",
@@ -118,6 +134,8 @@ __all__ = [
     "procrustes",
     "procrustes_angle",
     "procrustes_distance",
+    "project",
+    "projection_curve",
     "pwcca",
     "r2_cca",
     "save_activations",

@@ -92,6 +92,33 @@ def test_the_svd_step_cuts_what_the_target_gives():
     assert Directions.canonical(joint).n_from_target < 7
 
 
+def test_the_target_can_be_kept_whole_while_the_layer_is_cut():
+    x, y = layers(q=4)
+    y[:, 0] *= 1e-4
+    joint = JointMoments.from_rows(x, y)
+    assert Directions.canonical(joint).n_from_target == 3
+    assert Directions.canonical(joint, SVDStep(0.999), WHOLE).n_from_target == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    x, y = layers(n=4000)
+    x = x * 1e-4  # the weights of such a layer overflow float16
+    projection = Directions.canonical(JointMoments.from_rows(x, y), WHOLE).projection(3)
+    rows = x.to(dtype)
+    assert torch.equal(projection(rows), projection(rows.float()).to(dtype))
+    assert projection(rows).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["canonical", "pls", "principal", "random", "neurons"])
+def test_balanced_factors_are_the_same_projection(kind):
+    x, y = layers()
+    projection = every_kind(x, y)[kind].projection(4)
+    balanced = projection.balanced()
+    assert torch.allclose(balanced(x), projection(x), rtol=0, atol=1e-9)
+    assert torch.allclose(balanced.encoder.T @ balanced.encoder, torch.eye(4, dtype=torch.float64), atol=1e-12)
+
+
 def test_principal_ones_are_those_of_scikit_learn():
     from sklearn.decomposition import PCA
 
@@ -142,6 +169,8 @@ def test_neurons_keep_themselves_and_set_the_others_to_their_mean():
     projected = directions.projection(2)(x)
     assert torch.allclose(projected[:, [4, 0]], x[:, [4, 0]])
     assert torch.allclose(projected[:, [1, 2, 3, 5, 6]], x.mean(0)[[1, 2, 3, 5, 6]].expand(400, 5))
+    shares = Directions.neurons(Moments.from_rows(x), [4, 0, 1, 2, 3, 6, 5], "neurons").explained_variance_ratio
+    assert torch.allclose(shares, (x.var(dim=0) / x.var(dim=0).sum())[[4, 0, 1, 2, 3, 6, 5]])
 
 
 @given(scale=st.sampled_from([1e-6, 1.0, 1e6]), p=st.integers(1, 6), rank=st.integers(1, 6), q=st.integers(1, 8))

@@ -274,5 +274,6 @@ def _weight_directions(weight: Tensor) -> Directions:
     """Right singular vectors of the weights: what a layer attends to, whatever its inputs; there is no mean."""
     vectors = torch.linalg.svd(weight.cpu(), full_matrices=True)[2]
     n_inputs = vectors.shape[0]
-    mean, none = vectors.new_zeros(n_inputs), vectors.new_zeros(0)
-    return Directions("singular vectors of the weights", mean, vectors.T, vectors, none, 0, n_inputs, float(n_inputs))
+    mean, none, alike = vectors.new_zeros(n_inputs), vectors.new_zeros(0), vectors.new_ones(n_inputs)
+    kind = "singular vectors of the weights"
+    return Directions(kind, mean, vectors.T, vectors, none, 0, n_inputs, alike, float(n_inputs))

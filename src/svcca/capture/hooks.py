@@ -35,13 +35,20 @@ class LayerRecorder:
         layers: Names or glob patterns, "!" before one to leave it out; None takes every leaf module.
         forward: The user's own forward(model, batch).
         title: What the model is called in messages.
+        to_the_end: Never stop early: the model's own output is wanted too, and stands in `output` after each run.
 
     Raises:
         LayerError: On entry, for a name or pattern that selects nothing.
     """
 
     def __init__(
-        self, model: nn.Module, layers: str | Sequence[str] | None, forward: Forward | None, title: str
+        self,
+        model: nn.Module,
+        layers: str | Sequence[str] | None,
+        forward: Forward | None,
+        title: str,
+        *,
+        to_the_end: bool = False,
     ) -> None:
         self.model = unwrap(model)
         self.device = device_of(self.model)
@@ -54,6 +61,8 @@ class LayerRecorder:
         self._outputs: dict[tuple[str, int, str], Tensor] = {}
         self._keep: Keep = lambda _, output: output.clone()
         self._active = False
+        self._to_the_end = to_the_end
+        self.output: object = None
         self._stack = ExitStack()
 
     def names(self) -> list[str]:
@@ -84,7 +93,7 @@ class LayerRecorder:
                 for wanted in self._selection.paths[name]:
                     if wanted == path or (wanted == "" and place == 0):
                         self._record((name, self._calls[name], wanted), tensor)
-            if self._labels is not None and len(self._outputs) == len(self._labels):
+            if self._labels is not None and len(self._outputs) == len(self._labels) and not self._to_the_end:
                 raise _LastLayerDone
 
         return record
@@ -110,7 +119,8 @@ class LayerRecorder:
         self._active = True
         try:
             with torch.no_grad():
-                call(self.model, batch, self._forward)
+                output = call(self.model, batch, self._forward)
+                self.output = output if self._to_the_end else None
         except _LastLayerDone:
             pass
         except Exception as error:

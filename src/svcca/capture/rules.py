@@ -58,7 +58,7 @@ def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]
     """
     per_sample = any(_needs_one_row_a_sample(observe, shapes) for shapes in networks)
     rules = [
-        {name: _asked_for(observe, name) or _auto(shape, per_sample) for name, shape in shapes.items()}
+        {name: asked_for(observe, name) or _auto(shape, per_sample) for name, shape in shapes.items()}
         for shapes in networks
     ]
     every = [rule for network in rules for rule in network.values()]
@@ -71,9 +71,7 @@ def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]
 
 def pooled_by_default(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """Shapes of the maps that "auto" observes by `pool`, by layer."""
-    return {
-        name: tuple(shape) for name, shape in shapes.items() if len(shape) > 3 and _asked_for(observe, name) is None
-    }
+    return {name: tuple(shape) for name, shape in shapes.items() if len(shape) > 3 and asked_for(observe, name) is None}
 
 
 def advice_on_maps(shapes: Sequence[tuple[int, ...]], n_samples: int) -> str:
@@ -133,7 +131,7 @@ def _sized(rule: Observation, sizes: tuple[int, ...]) -> Observation:
 def _needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
     """Whether some layer, by its rule or by its shape, gives one row a sample."""
     return any(
-        rule.per_sample if (rule := _asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
+        rule.per_sample if (rule := asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
     )
 
 
@@ -145,7 +143,7 @@ def _auto(shape: Sequence[int], all_per_sample: bool) -> Observation:
     return RULES["pool"]
 
 
-def _asked_for(observe: Observe, name: str) -> Observation | None:
+def asked_for(observe: Observe, name: str) -> Observation | None:
     """Look up the rule asked for a layer; None where it is left to `auto`."""
     rule: object = observe
     if isinstance(observe, Mapping):

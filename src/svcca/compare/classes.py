@@ -201,15 +201,23 @@ def logits_of(
     with evaluating(network), preserved_rng([device]), torch.no_grad():
         for number, batch in enumerate(probe):
             output = call(network, to_device(batch, device), forward)
-            output = getattr(output, "logits", output)
-            output = output.get("logits", output) if isinstance(output, Mapping) else output
-            if not isinstance(output, Tensor) or output.ndim != 2:
-                got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-                remedy = "Pass targets=, an array (n_samples, n_targets)"
-                where = f"{title}, batch {number}"
-                raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
-            pieces.append(output.cpu())
+            remedy = "Pass targets=, an array (n_samples, n_targets)"
+            pieces.append(logits_in(output, f"{title}, batch {number}", remedy).cpu())
     return named_targets(torch.cat(pieces), classes, f"{title}, ")
+
+
+def logits_in(output: object, where: str, remedy: str) -> Tensor:
+    """Find the logits, (n_samples, n_classes), in what a model returns: itself, or what it calls `logits`.
+
+    Raises:
+        InputError: If there are none of that shape.
+    """
+    output = getattr(output, "logits", output)
+    output = output.get("logits", output) if isinstance(output, Mapping) else output
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
+    return output
 
 
 def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> SimilarityMatrix:

@@ -173,9 +173,9 @@ class Coherence:
         return cls(x, y, cross_product(x.basis, y.basis))
 
     @classmethod
-    def from_moments(cls, moments: JointMoments, *, step: SVDStep = WHOLE) -> Coherence:
-        """Decompose both layers from their joint moments and pair them."""
-        x = Subspace.from_moments(moments.x, "x").keep(step)
+    def from_moments(cls, moments: JointMoments, *, step: SVDStep = WHOLE, where: str = "x") -> Coherence:
+        """Decompose both layers from their joint moments and pair them; `where` is what x is called in an error."""
+        x = Subspace.from_moments(moments.x, where).keep(step)
         y = Subspace.from_moments(moments.y, "y").keep(step)
         half = cross_product(x.whitener, moments.cross_scatter)
         return cls(x, y, cross_product(half.mH, y.whitener))

@@ -40,9 +40,18 @@ class Projection:
         return self.encoder.shape[1]
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Project rows (n_rows, n_features), or anything with features along its last axis, in their own dtype."""
-        mean, encoder, decoder = (part.to(rows) for part in (self.mean, self.encoder, self.decoder))
-        return mean + ((rows - mean) @ encoder) @ decoder
+        """Project rows (n_rows, n_features), or anything with features along its last axis; they keep their dtype.
+
+        Half precision is computed in float32.
+        """
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        mean, encoder, decoder = (part.to(rows.device, wide) for part in (self.mean, self.encoder, self.decoder))
+        return (mean + ((rows.to(wide) - mean) @ encoder) @ decoder).to(rows.dtype)
+
+    def balanced(self) -> Projection:
+        """Give the same projection with an orthonormal encoder: factors that lose the least in low precision."""
+        q, r = torch.linalg.qr(self.encoder)
+        return Projection(self.mean, q, r @ self.decoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,7 @@ class Directions:
         correlations: Canonical correlation of each direction that a target gave, (n_from_target,); empty for others.
         n_from_target: How many directions the target gave.
         rank: Along how many the layer varies.
+        variances: What each direction adds to the variance (ddof 1) of the data-space projection, (n_features,).
         total_variance: Sum of the units' variances (ddof 1).
         notes: What happened on the way that a reader should know.
     """
@@ -72,6 +82,7 @@ class Directions:
     correlations: Tensor
     n_from_target: int
     rank: int
+    variances: Tensor
     total_variance: float
     notes: tuple[str, ...] = ()
 
@@ -83,9 +94,7 @@ class Directions:
     @property
     def explained_variance_ratio(self) -> Tensor:
         """Share of the layer's variance that each direction adds to the data-space projection, (n_features,)."""
-        shares = self.decoder.square().sum(dim=1) / self.total_variance
-        shares[self.rank :] = 0.0
-        return shares
+        return self.variances / self.total_variance
 
     def projection(self, k: int, form: Form = "data") -> Projection:
         """Project on the first k directions.
@@ -113,16 +122,29 @@ class Directions:
         return Projection(self.mean, encoder, self.decoder[:k])
 
     @classmethod
-    def canonical(cls, moments: JointMoments, step: SVDStep | None = None, where: str = "x") -> Directions:
+    def canonical(
+        cls,
+        moments: JointMoments,
+        step: SVDStep | None = None,
+        where: str = "x",
+        target_step: SVDStep | None = None,
+    ) -> Directions:
         """Canonical directions of x with y, both after the SVD step; then principal directions of the rest.
+
+        Args:
+            moments: Of the layer, x, and the target, y.
+            step: The SVD step.
+            where: What the layer is called in an error.
+            target_step: Another one for y; None takes the same.
 
         Cost: two eigendecompositions and two SVDs, O(p^3 + q^3).
 
         Raises:
             InputError: For a constant layer, or too few samples.
         """
-        x = Subspace.from_moments(moments.x, where)
-        pair = Coherence.from_moments(moments).keep(step or SVDStep())
+        whole, step = Coherence.from_moments(moments, where=where), step or SVDStep()
+        x, kept, target = whole.x, whole.x.keep(step), whole.y.keep(target_step or step)
+        pair = Coherence(kept, target, whole.matrix[: kept.rank, : target.rank])
         a, correlations, _ = pair.factors
         coordinates = a.new_zeros(x.rank, len(correlations))
         coordinates[: pair.x.rank] = a[:, : len(correlations)]
@@ -172,9 +194,9 @@ class Directions:
         if not torch.equal(order.sort().values, torch.arange(n_features, device=order.device)):
             raise InputError(message(f"Directions, {kind}", f"an order of all {n_features} units", str(order.tolist())))
         identity = torch.eye(n_features, dtype=moments.mean.dtype, device=moments.mean.device)
-        total = float(torch.diagonal(moments.scatter).sum()) / (moments.n_samples - 1)
-        none = moments.mean.new_zeros(0)
-        return cls(kind, moments.mean, identity[:, order], identity[order], none, 0, n_features, total)
+        variances = torch.diagonal(moments.covariance)[order]
+        none, total = moments.mean.new_zeros(0), float(variances.sum())
+        return cls(kind, moments.mean, identity[:, order], identity[order], none, 0, n_features, variances, total)
 
 
 def _completed(kind: str, x: Subspace, coordinates: Tensor, correlations: Tensor, notes: tuple[str, ...]) -> Directions:
@@ -202,6 +224,7 @@ def _completed(kind: str, x: Subspace, coordinates: Tensor, correlations: Tensor
     encoder = x.whitener @ coordinates * unit
     decoder = coordinates.T @ (x.directions * x.singular_values).T / unit
     null = torch.linalg.qr(x.directions, mode="complete")[0][:, x.rank :]
+    variances = torch.cat([decoder.square().sum(dim=1), decoder.new_zeros(null.shape[1])])
     return Directions(
         kind,
         x.mean,
@@ -210,6 +233,7 @@ def _completed(kind: str, x: Subspace, coordinates: Tensor, correlations: Tensor
         correlations,
         n_from_target,
         x.rank,
+        variances,
         x.total_variance / (x.n_samples - 1),
         tuple(dict.fromkeys(notes)),
     )

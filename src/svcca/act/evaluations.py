@@ -1,0 +1,57 @@
+"""A user's `evaluate(model)`: its number, checked, and how many directions or units may be asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from svcca.capture.batches import device_of
+from svcca.capture.hooks import evaluating, preserved_rng
+from svcca.errors import InputError, message
+
+Evaluate = Callable[[nn.Module], object]
+"""Gives one number for a model, larger is better: accuracy on held-out data."""
+
+
+def value_of(evaluate: Evaluate, model: nn.Module, where: str) -> float:
+    """Call it, and check that it gave a finite number.
+
+    Raises:
+        InputError: If it did not.
+    """
+    given = evaluate(model)
+    try:
+        value = float(given)  # type: ignore[arg-type]  # what has no float is refused below
+    except (TypeError, ValueError, RuntimeError):
+        value = math.nan
+    if not math.isfinite(value):
+        got = repr(given) if isinstance(given, (int, float, str, type(None))) else f"a {type(given).__name__}"
+        remedy = "Return one finite number, such as the accuracy"
+        raise InputError(message(where, "a finite number from evaluate(model)", got, "", remedy))
+    return value
+
+
+@contextmanager
+def trial(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; modes and random state are given back."""
+    with evaluating(model), preserved_rng([device_of(model)]):
+        yield
+
+
+def counts(given: Sequence[int] | None, most: int, where: str) -> tuple[int, ...]:
+    """Check numbers of directions or units, in order and once each; by default about 3 an octave.
+
+    Raises:
+        InputError: For none, or one outside of 0 to `most`.
+    """
+    if given is None:
+        steps = int(3 * math.log2(most)) + 1
+        return tuple(sorted({*(min(most, round(2 ** (i / 3))) for i in range(steps)), most}))
+    wrong = [k for k in given if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= most]
+    if wrong or not len(given):
+        got = repr(wrong[0]) if wrong else "none"
+        raise InputError(message(where, f"whole numbers from 0 to {most}, the layer's width", got))
+    return tuple(sorted(set(given)))
