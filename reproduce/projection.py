@@ -1,4 +1,4 @@
-"""Figures 2a and 2b of Raghu et al. (2017): a conv net's accuracy with a layer projected on few directions, on CIFAR-10.
+"""Figures 2a and 2b of Raghu et al. (2017): accuracy of a conv net with a layer projected on few directions, CIFAR-10.
 
 Every net is taken with the next one as its second seed. Directions come from training images, accuracy from test
 images. A net or a record that is there already is not made again.
@@ -77,20 +77,20 @@ def measure(net: nn.Sequential, other: nn.Module, images: Tensor, test: Images) 
             "CCA with the logits": svcca.directions(net, images, layer, against="logits"),
             "PLS with the logits": svcca.directions(net, images, layer, against="logits", method="pls"),
         }
-        curve = svcca.projection_curve(net, layer, kinds, None, evaluate)
+        width = kinds["CCA with the logits"].n_features
+        curve = svcca.projection_curve(net, layer, kinds, range(1, width + 1), evaluate)
         record[layer] = {
-            "n_features": curve.n_features,
+            "n_features": width,
             "ks": curve.ks.tolist(),
             "unprojected": curve.unprojected,
             "curves": dict(zip(curve.kinds, curve.values.tolist(), strict=True)),
+            "needed": curve.neurons_needed(0.01),
         }
-        finer = svcca.projection_curve(net, layer, kinds, range(curve.n_features + 1), evaluate)
-        record[layer]["needed"] = finer.neurons_needed(0.01)
         if layer == LAYERS[0]:
-            units = [round(share * curve.n_features) for share in SHARES]
-            found = svcca.distributedness(net, layer, kinds["CCA with another net"], curve.ks.tolist(), units, evaluate)
+            units = [round(share * width) for share in SHARES]
+            found = svcca.distributedness(net, layer, kinds["CCA with another net"], curve.ks, units, evaluate)
             lines = {str(m): values.tolist() for m, values in zip(units, found.values, strict=True)}
-            record[layer]["distributedness"] = lines | {str(curve.n_features): found.all_units.tolist()}
+            record[layer]["distributedness"] = lines | {str(width): found.all_units.tolist()}
     return record
 
 

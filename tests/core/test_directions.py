@@ -100,6 +100,11 @@ def test_the_target_can_be_kept_whole_while_the_layer_is_cut():
     assert Directions.canonical(joint, SVDStep(0.999), WHOLE).n_from_target == 4
 
 
+def test_only_what_was_sought_counts_as_given_by_a_target():
+    counts = {kind: directions.n_from_target for kind, directions in every_kind(*layers()).items()}
+    assert counts == {"canonical": 3, "pls": 3, "principal": 0, "random": 0, "neurons": 0}
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     x, y = layers(n=4000)

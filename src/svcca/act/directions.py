@@ -106,9 +106,9 @@ class LayerDirections:
     def importance(self, k: int) -> npt.NDArray[np.float64]:
         """Tell how much each unit matters to the first k directions: sum over i of rho_i |w_ij| s_j, (n_features,).
 
-        w_ij is the weight of unit j in direction i, s_j the unit's standard deviation, so that its scale does not matter;
-        rho_i the canonical correlation, 0 for what only completes the directions of a target, and 1 for directions that
-        have none (PCA, PLS, random). The paper says "most important" without a formula.
+        w_ij is the weight of unit j in direction i, s_j the unit's standard deviation, so that units of any scale count
+        alike; rho_i is the canonical correlation, 0 for what only completes the directions of a target, and 1 for
+        directions that have none (PCA, PLS, random). The paper says "most important" without a formula.
         """
         weights = self.directions.encoder[:, :k].abs()
         rho = torch.ones(k, dtype=weights.dtype, device=weights.device)
@@ -139,7 +139,7 @@ class LayerDirections:
         source = ""
         if self.n_from_target:
             source = f", {self.n_from_target} from the target"
-            source += f" and {rest} principal directions of the residual" if rest else ""
+            source += f" and {rest} principal direction{'s' * (rest > 1)} of the residual" if rest else ""
         rows = f"{self.observation}, {self.n_samples:,} rows"
         return f"LayerDirections({self.layer!r}, {self.n_features} directions: {self.kind}{source}; {rows})"
 

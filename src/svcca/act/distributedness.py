@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,8 +72,8 @@ def distributedness(
     model: nn.Module,
     layer: str,
     directions: LayerDirections,
-    ks: Sequence[int] | None,
-    n_units: Sequence[int],
+    ks: Iterable[int] | None,
+    n_units: Iterable[int],
     evaluate: Evaluate,
     *,
     form: Form = "data",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
-from torch import nn
+from torch import Tensor, nn
 
 from svcca.capture.batches import device_of
 from svcca.capture.hooks import evaluating, preserved_rng
@@ -24,7 +25,7 @@ def value_of(evaluate: Evaluate, model: nn.Module, where: str) -> float:
     """
     given = evaluate(model)
     try:
-        value = float(given)  # type: ignore[arg-type]  # what has no float is refused below
+        value = float(given.detach() if isinstance(given, Tensor) else given)  # type: ignore[arg-type]  # what has no float is refused below
     except (TypeError, ValueError, RuntimeError):
         value = math.nan
     if not math.isfinite(value):
@@ -41,7 +42,7 @@ def trial(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def counts(given: Sequence[int] | None, most: int, where: str) -> tuple[int, ...]:
+def counts(given: Iterable[int] | None, most: int, where: str) -> tuple[int, ...]:
     """Check numbers of directions or units, in order and once each; by default about 3 an octave.
 
     Raises:
@@ -50,8 +51,9 @@ def counts(given: Sequence[int] | None, most: int, where: str) -> tuple[int, ...
     if given is None:
         steps = int(3 * math.log2(most)) + 1
         return tuple(sorted({*(min(most, round(2 ** (i / 3))) for i in range(steps)), most}))
-    wrong = [k for k in given if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= most]
-    if wrong or not len(given):
+    given = list(given)
+    wrong = [k for k in given if isinstance(k, bool) or not isinstance(k, Integral) or not 0 <= k <= most]
+    if wrong or not given:
         got = repr(wrong[0]) if wrong else "none"
         raise InputError(message(where, f"whole numbers from 0 to {most}, the layer's width", got))
-    return tuple(sorted(set(given)))
+    return tuple(sorted({int(k) for k in given}))

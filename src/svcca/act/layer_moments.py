@@ -128,6 +128,9 @@ def measure_layers(
                 _check_length(outputs[name], size, f"{name!r}, {where}")
                 fold.update(outputs[name], block, attention_mask(batch), where)
             n_samples += size
+    if n_samples < 2:
+        cause = "The loader is empty or was used up before" if n_samples == 0 else ""
+        raise SampleError(message(f"data for {type(model).__name__}", "at least 2 samples", str(n_samples), cause))
     if target is not None:
         target.finish(n_samples)
     return [fold.finish() for fold in folds.values()], left_out
@@ -185,8 +188,6 @@ class _Fold:
         assert self._sums is not None, "a fold is made where there is a batch"
         means, scatters, cross = self._sums.finish()
         n_rows = self._sums.n_samples
-        if n_rows < 2:
-            raise SampleError(message(f"directions of {self.name!r}", "at least 2 samples", str(n_rows)))
         sides = [Moments(n_rows, *each) for each in zip(means, scatters, self._eps, strict=True)]
         return LayerMoments(
             self.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,7 @@ def projection_curve(
     model: nn.Module,
     layer: str,
     directions: LayerDirections | Mapping[str, LayerDirections],
-    ks: Sequence[int] | None,
+    ks: Iterable[int] | None,
     evaluate: Evaluate,
     *,
     baselines: Sequence[str] = tuple(BASELINES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -180,7 +180,8 @@ class Directions:
         x = Subspace.from_moments(moments, "x")
         drawn = torch.randn(x.n_features, x.rank, generator=generator, dtype=torch.float64).to(x.mean.device)
         coordinates = _orthonormal_in_order((x.directions * x.singular_values).T @ drawn)
-        return _completed("random directions", x, coordinates, x.mean.new_zeros(0), x.notes)
+        found = _completed("random directions", x, coordinates, x.mean.new_zeros(0), x.notes)
+        return replace(found, n_from_target=0)  # nothing was sought
 
     @classmethod
     def neurons(cls, moments: Moments, order: Sequence[int] | Tensor, kind: str) -> Directions:
