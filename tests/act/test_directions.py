@@ -238,6 +238,14 @@ def test_what_cannot_be_is_refused(case):
         svcca.directions(net(), inputs(), **({"layer": "fc"} | options))
 
 
+def test_maps_of_another_size_are_no_target_of_pixels():
+    def net(padding):
+        return nn.Sequential(nn.Conv2d(2, 3, 3, padding=padding))
+
+    with pytest.raises(InputError, match=r"same positions as the layer; got \(20, 3, 2, 2\) beside \(20, 3, 4, 4\)"):
+        svcca.directions(net(1), inputs(20), "0", against=net(0))
+
+
 def test_logits_that_are_no_logits_are_refused():
     model = net()
     with pytest.raises(

@@ -210,6 +210,23 @@ def test_gradients_flow_through_the_projection():
     )
 
 
+def test_gradients_flow_through_maps():
+    model, x = net().eval(), inputs(20)
+    with svcca.project(model, "conv", found_in(model, "conv"), 2):
+        model(x).sum().backward()
+    assert model.conv.weight.grad.abs().sum() > 0
+
+
+def test_the_other_tensors_of_an_output_stay():
+    model, x = net(), torch.randn(5, 16, 4)
+    found = found_in(model, "tuple")
+    _, (hidden, cell) = model.recurrent(x)
+    with svcca.project(model, "recurrent", found, 1):
+        _, others = model.recurrent(x)
+    assert torch.equal(others[0], hidden)
+    assert torch.equal(others[1], cell)
+
+
 def test_one_tensor_of_several_can_be_named():
     model, x = net(), inputs(400)
     found = svcca.directions(model, x, "recurrent:0")

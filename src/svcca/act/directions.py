@@ -267,7 +267,7 @@ def directions_of(
             found = Directions.partial_least_squares(measured.joint)
         else:
             target_step = step if isinstance(against, nn.Module) else WHOLE
-            found = Directions.canonical(measured.joint, step, target_step)
+            found = Directions.canonical(measured.joint, step, target_step=target_step)
     except SvccaError as error:
         error.add_note(f"svcca: x is layer {measured.layer!r}, y its target")
         raise

@@ -111,7 +111,6 @@ class Restriction:
             factors = [identity - projection.encoder @ projection.decoder] if k < n_features else []
             self._complement = True
         else:
-            projection = projection.balanced()
             factors, self._complement = [projection.encoder, projection.decoder], False
         self._constants = {"mean": mean} | {f"factor {i}": factor for i, factor in enumerate(factors)}
         if units is not None:

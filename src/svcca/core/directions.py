@@ -48,11 +48,6 @@ class Projection:
         mean, encoder, decoder = (part.to(rows.device, wide) for part in (self.mean, self.encoder, self.decoder))
         return (mean + ((rows.to(wide) - mean) @ encoder) @ decoder).to(rows.dtype)
 
-    def balanced(self) -> Projection:
-        """Give the same projection with an orthonormal encoder: factors that lose the least in low precision."""
-        q, r = torch.linalg.qr(self.encoder)
-        return Projection(self.mean, q, r @ self.decoder)
-
 
 @dataclass(frozen=True, eq=False)
 class Directions:
