@@ -111,8 +111,8 @@ def table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def draw(records: list[dict[str, Any]]) -> Figure:
     """Draw figure 2a for each layer and figure 2b for the first: mean and standard deviation over nets."""
-    figure = Figure(figsize=(4.2 * (len(LAYERS) + 1), 4.4), layout="constrained", dpi=110)
-    axes = figure.subplots(1, len(LAYERS) + 1, sharey=True)
+    figure = Figure(figsize=(9, 7.4), layout="constrained", dpi=110)
+    axes = figure.subplots(2, 2, sharey=True).ravel()
     grey = {"principal directions", "random directions", "neurons of largest activation", "random neurons"}
     for ax, layer in zip(axes, LAYERS, strict=False):
         for number, kind in enumerate(records[0][layer]["curves"]):
@@ -125,14 +125,15 @@ def draw(records: list[dict[str, Any]]) -> Figure:
         style = {"color": f"C{number + 3}", "label": f"{m} units kept"}
         _line(axes[-1], records, first, [record[first]["distributedness"][m] for record in records], style)
     axes[-1].set_title(f"{first}, CCA with another net, then few units", loc="left", fontsize=10)
-    axes[0].set_ylabel("test accuracy")
+    for ax in axes[::2]:
+        ax.set_ylabel("test accuracy")
     for ax in axes:
         ax.set_xlabel("directions kept")
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes[[0, -1]]:
-        ax.legend(fontsize=7, frameon=False, loc="lower right")
+    axes[-1].legend(fontsize=8, frameon=False, loc=(0.02, 0.66))
+    figure.legend(handles=axes[0].get_legend_handles_labels()[0], loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

@@ -33,6 +33,7 @@ def test_a_curve_is_a_line_a_kind_with_the_unprojected_value():
 def test_a_curve_that_starts_at_none_shows_it():
     figure, ax = curve(np.array([0, 2, 4, 8])).plot()
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2", "4", "8"]
+    assert ax.get_xscale() == "symlog"
     figure.canvas.draw()
 
 
@@ -51,7 +52,7 @@ def test_distributedness_is_a_line_a_number_of_units_and_one_for_all():
 
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_dimensions_are_bars_with_a_mark_where_enough_is_kept(evaluated):
-    more = ((3, 0.9), (5, 0.8)) if evaluated else ((None, None), (None, None))
+    more = ((3, 0.9), (5, 0.8)) if evaluated else ((0, None), (None, None))
     rows = (
         svcca.LayerDimensions("conv", "pixels", 16, 12, 9, *more[0]),
         svcca.LayerDimensions("fc", "flatten", 64, 60, 20, *more[1]),
