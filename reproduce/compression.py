@@ -16,6 +16,7 @@ import typer
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 import svcca
 from reproduce.cifar10 import load
@@ -29,7 +30,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
 """Of the inputs of each layer that are kept as directions."""
 
 
-def trained(path: Path, seed: int, images: Tensor, labels: Tensor, epochs: int, width: int) -> nn.Module:
+def trained(path: Path, seed: int, images: Tensor, labels: Tensor, epochs: int, width: int) -> nn.Sequential:
     """Train a net, or read one that was trained before."""
     net = conv_net(width)
     if path.exists():
@@ -52,16 +53,41 @@ def trained(path: Path, seed: int, images: Tensor, labels: Tensor, epochs: int, 
     return net.eval()
 
 
-def compare(net: nn.Module, other: nn.Module, seed: int, images: Tensor, test: tuple[Tensor, Tensor]) -> pd.DataFrame:
-    """Compress a net in every way to every share; give accuracy and size, a row each."""
-    whole = accuracy(net, test)
-    ways: dict[str, str | nn.Module] = {"logits": "logits", "two seeds": other, "PLS": "pls", "PCA": "pca"}
+def split(net: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
+    """Cut a net below its first fully connected layer."""
+    place = [name for name, _ in net.named_children()].index("fc1")
+    return net[:place], net[place:]
+
+
+def features(body: nn.Module, images: Tensor) -> Tensor:
+    """What the layers below, which are not touched, give for each image: computed once for all ways and shares."""
+    with torch.no_grad():
+        return torch.cat([body(part) for part in images.split(500)])
+
+
+def compare(
+    nets: tuple[nn.Sequential, nn.Sequential], seed: int, images: Tensor, test: tuple[Tensor, Tensor]
+) -> pd.DataFrame:
+    """Compress the first net in every way to every share; give accuracy and size, a row each."""
+    (body, head), (other_body, other_head) = (split(net) for net in nets)
+    seen = TensorDataset(features(body, images), features(other_body, images))
+    held_out = (features(body, test[0]), test[1])
+    whole, n_body = accuracy(head, held_out), sum(parameter.numel() for parameter in body.parameters())
+    ways = {"logits": "logits", "two seeds": other_head, "PLS": "pls", "PCA": "pca", "weights": "weights"}
     rows: list[dict[str, Any]] = []
-    for way, against in {**ways, "weights": "weights"}.items():
+    for way, against in ways.items():
         for share in SHARES:
-            smaller = svcca.compress(net, images, layers=LAYERS, ranks=share, against=against, progress=False)
-            row = {"way": way, "share": share, "seed": seed, "lost": 100 * (whole - accuracy(smaller, test))}
-            rows.append(row | {"parameters": sum(parameter.numel() for parameter in smaller.parameters())})
+            smaller = svcca.compress(
+                head,
+                DataLoader(seen, 1000),
+                layers=LAYERS,
+                ranks=share,
+                against=against,
+                forward=lambda net, batch: net(batch[1] if net is other_head else batch[0]),
+                progress=False,
+            )
+            row = {"way": way, "share": share, "seed": seed, "lost": 100 * (whole - accuracy(smaller, held_out))}
+            rows.append(row | {"parameters": n_body + sum(parameter.numel() for parameter in smaller.parameters())})
     return pd.DataFrame(rows).assign(whole=100 * whole)
 
 
@@ -96,7 +122,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"conv_net-{seed}-{epochs}-{n_train}-{width}.pt" for seed in range(seeds + 1)]
     nets = [trained(path, seed, images, labels, epochs, width) for seed, path in enumerate(paths)]
-    found = pd.concat([compare(nets[i], nets[i + 1], i, images[:5000], test) for i in range(seeds)])
+    found = pd.concat([compare((nets[i], nets[i + 1]), i, images, test) for i in range(seeds)])
     found.to_csv(out / "compression.csv", index=False)
     n_whole = sum(parameter.numel() for parameter in nets[0].parameters())
     table = found.groupby(["way", "share"], sort=False)["lost"].agg(lambda lost: interval(np.array(lost) / 100))

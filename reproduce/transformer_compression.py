@@ -1,0 +1,96 @@
+"""A transformer encoder, trained briefly on WikiText-2 to fill in masked words, with its MLPs compressed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import BertConfig, BertForMaskedLM
+
+import svcca
+from reproduce.wikitext2 import MASK, PADDING, sequences, vocabulary
+
+LENGTH, BATCH, WORDS = 64, 32, 3000
+MLPS = ["bert.encoder.layer.*.intermediate.dense", "bert.encoder.layer.?.output.dense"]
+RATIOS = (0.75, 0.5, 0.35, 0.25)
+
+
+def network() -> BertForMaskedLM:
+    """Build an encoder of four layers, 128 wide, with MLPs of 512."""
+    sizes = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512}
+    return BertForMaskedLM(BertConfig(vocab_size=WORDS, max_position_embeddings=LENGTH, pad_token_id=PADDING, **sizes))
+
+
+def masked(tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Hide 15% of the words; give what is left, and which were hidden."""
+    hidden = torch.rand(tokens.shape, generator=generator) < 0.15
+    return tokens.masked_fill(hidden, MASK), hidden
+
+
+def loss_of(net: nn.Module, tokens: Tensor, generator: torch.Generator) -> Tensor:
+    """Cross-entropy of the hidden words, in nats."""
+    inputs, hidden = masked(tokens, generator)
+    return cross_entropy(net(input_ids=inputs).logits[hidden], tokens[hidden])
+
+
+def evaluate(net: nn.Module, tokens: Tensor) -> float:
+    """Share of the hidden words that are filled in right."""
+    generator = torch.Generator().manual_seed(0)
+    right = total = 0
+    net.eval()
+    with torch.no_grad():
+        for batch in tokens.split(BATCH):
+            inputs, hidden = masked(batch, generator)
+            found = net(input_ids=inputs).logits[hidden].argmax(1)
+            right, total = right + int((found == batch[hidden]).sum()), total + len(found)
+    return right / total
+
+
+def trained(tokens: Tensor, seed: int, epochs: int) -> BertForMaskedLM:
+    """Train an encoder with AdamW and a learning rate that falls to nothing."""
+    torch.manual_seed(seed)
+    net, generator = network(), torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    total = epochs * -(-len(tokens) // BATCH)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total)
+    net.train()
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(tokens), generator=generator).split(BATCH):
+            optimizer.zero_grad()
+            loss_of(net, tokens[chosen], generator).backward()
+            optimizer.step()
+            scheduler.step()
+    return net.eval()
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with the texts of WikiText-2.")],
+    epochs: int = 6,
+    seed: int = 0,
+) -> None:
+    """Train on the larger text that is there, compress at several ratios, evaluate on the validation text."""
+    source = next((data / name for name in ("train.txt", "test.txt") if (data / name).is_file()), data / "train.txt")
+    numbers = vocabulary(source, WORDS)
+    tokens, held_out = sequences(source, numbers, LENGTH), sequences(data / "valid.txt", numbers, LENGTH)[:1000]
+    net = trained(tokens, seed, epochs)
+    whole = evaluate(net, held_out)
+    sizes = sum(parameter.numel() for parameter in net.parameters())
+    most_frequent = float((held_out == held_out.flatten().mode().values).double().mean())
+    typer.echo(
+        f"{sizes:,} parameters, {whole:.4f} of the words right; the most frequent word alone: {most_frequent:.4f}"
+    )
+    generator = torch.Generator().manual_seed(1)
+    seen = [{"input_ids": masked(batch, generator)[0]} for batch in tokens[:1000].split(BATCH)]
+    for against in ("pca", "weights"):
+        for ratio in RATIOS:
+            smaller = svcca.compress(net, seen, layers=MLPS, ratio=ratio, against=against, progress=False)
+            left = sum(parameter.numel() for parameter in smaller.parameters())
+            typer.echo(f"{against}, MLPs at {ratio}: {left:,} parameters, {evaluate(smaller, held_out):.4f} right")
+
+
+if __name__ == "__main__":
+    typer.run(main)
