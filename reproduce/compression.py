@@ -23,11 +23,13 @@ from reproduce.cifar10 import load
 from reproduce.freeze_training import accuracy, interval
 from reproduce.nets import conv_net
 
-TEST = 10_000
+TEST, MEASURED = 10_000, 10_000
 LAYERS = ["fc1", "fc2", "out"]
 """Consumers of the last layers: of pool2, of fc1 and bn3, of fc2 and bn4."""
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
-"""Of the inputs of each layer that are kept as directions."""
+RATIOS = (0.75, 0.5, 0.35, 0.25, 0.15)
+"""Weights of these layers after over weights before."""
+SHARE = 0.35
+"""Of the inputs of each layer that the paper keeps as directions, whatever that takes in weights."""
 
 
 def trained(path: Path, seed: int, images: Tensor, labels: Tensor, epochs: int, width: int) -> nn.Sequential:
@@ -60,7 +62,7 @@ def split(net: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def features(body: nn.Module, images: Tensor) -> Tensor:
-    """What the layers below, which are not touched, give for each image: computed once for all ways and shares."""
+    """What the layers below, which are not touched, give for each image: computed once for all ways and sizes."""
     with torch.no_grad():
         return torch.cat([body(part) for part in images.split(500)])
 
@@ -68,25 +70,27 @@ def features(body: nn.Module, images: Tensor) -> Tensor:
 def compare(
     nets: tuple[nn.Sequential, nn.Sequential], seed: int, images: Tensor, test: tuple[Tensor, Tensor]
 ) -> pd.DataFrame:
-    """Compress the first net in every way to every share; give accuracy and size, a row each."""
+    """Compress the first net in every way to every size; give accuracy and size, a row each."""
     (body, head), (other_body, other_head) = (split(net) for net in nets)
     seen = TensorDataset(features(body, images), features(other_body, images))
     held_out = (features(body, test[0]), test[1])
     whole, n_body = accuracy(head, held_out), sum(parameter.numel() for parameter in body.parameters())
     ways = {"logits": "logits", "two seeds": other_head, "PLS": "pls", "PCA": "pca", "weights": "weights"}
+    wanted: list[dict[str, float]] = [{"ratio": ratio} for ratio in RATIOS]
     rows: list[dict[str, Any]] = []
     for way, against in ways.items():
-        for share in SHARES:
+        for size in [*wanted, {"ranks": SHARE}]:
             smaller = svcca.compress(
                 head,
                 DataLoader(seen, 1000),
                 layers=LAYERS,
-                ranks=share,
                 against=against,
                 forward=lambda net, batch: net(batch[1] if net is other_head else batch[0]),
                 progress=False,
+                **size,
             )
-            row = {"way": way, "share": share, "seed": seed, "lost": 100 * (whole - accuracy(smaller, held_out))}
+            row = {"way": way, "seed": seed, "lost": 100 * (whole - accuracy(smaller, held_out))}
+            row |= {"size": " ".join(f"{name} {value}" for name, value in size.items())}
             rows.append(row | {"parameters": n_body + sum(parameter.numel() for parameter in smaller.parameters())})
     return pd.DataFrame(rows).assign(whole=100 * whole)
 
@@ -95,9 +99,10 @@ def draw(found: pd.DataFrame, n_whole: int) -> Figure:
     """Draw points of accuracy lost against the size of the net: mean and range over seeds."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained", dpi=120)
     ax = figure.subplots()
-    for number, (way, part) in enumerate(found.groupby("way", sort=False)):
-        lost = part.groupby("parameters")["lost"].agg(["mean", "min", "max"])
-        size = lost.index.to_numpy() / n_whole
+    ratios = found[found["size"].str.startswith("ratio")]
+    for number, (way, part) in enumerate(ratios.groupby("way", sort=False)):
+        lost = part.groupby("size", sort=False)["lost"].agg(["mean", "min", "max"])
+        size = part.groupby("size", sort=False)["parameters"].mean() / n_whole
         ax.plot(size, lost["mean"], color=f"C{number}", marker="o", markersize=3, label=str(way))
         ax.fill_between(size, lost["min"], lost["max"], color=f"C{number}", alpha=0.12, linewidth=0)
     ax.axhline(0, color="grey", linewidth=0.8)
@@ -122,13 +127,13 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"conv_net-{seed}-{epochs}-{n_train}-{width}.pt" for seed in range(seeds + 1)]
     nets = [trained(path, seed, images, labels, epochs, width) for seed, path in enumerate(paths)]
-    found = pd.concat([compare((nets[i], nets[i + 1]), i, images, test) for i in range(seeds)])
+    found = pd.concat([compare((nets[i], nets[i + 1]), i, images[:MEASURED], test) for i in range(seeds)])
     found.to_csv(out / "compression.csv", index=False)
     n_whole = sum(parameter.numel() for parameter in nets[0].parameters())
-    table = found.groupby(["way", "share"], sort=False)["lost"].agg(lambda lost: interval(np.array(lost) / 100))
+    table = found.groupby(["way", "size"], sort=False)["lost"].agg(lambda lost: interval(np.array(lost) / 100))
     typer.echo(f"{n_whole:,} parameters, accuracy {interval(found.groupby('seed')['whole'].first().to_numpy() / 100)}")
-    typer.echo((found.groupby("share")["parameters"].first() / n_whole).round(3).to_string())
-    typer.echo(table.unstack("share").to_string())
+    typer.echo((found.groupby("size", sort=False)["parameters"].mean() / n_whole).round(3).to_string())
+    typer.echo(table.unstack("size").to_string())
     draw(found, n_whole).savefig(out / "compression.png")
 
 

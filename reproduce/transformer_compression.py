@@ -37,26 +37,27 @@ def loss_of(net: nn.Module, tokens: Tensor, generator: torch.Generator) -> Tenso
     return cross_entropy(net(input_ids=inputs).logits[hidden], tokens[hidden])
 
 
-def evaluate(net: nn.Module, tokens: Tensor) -> float:
-    """Share of the hidden words that are filled in right."""
+def evaluate(net: nn.Module, tokens: Tensor) -> tuple[float, float]:
+    """Cross-entropy of the hidden words, in nats, and the share of them that are filled in right."""
     generator = torch.Generator().manual_seed(0)
-    right = total = 0
+    loss, right, total = 0.0, 0, 0
     net.eval()
     with torch.no_grad():
         for batch in tokens.split(BATCH):
             inputs, hidden = masked(batch, generator)
-            found = net(input_ids=inputs).logits[hidden].argmax(1)
-            right, total = right + int((found == batch[hidden]).sum()), total + len(found)
-    return right / total
+            logits = net(input_ids=inputs).logits[hidden]
+            loss += float(cross_entropy(logits, batch[hidden], reduction="sum"))
+            right, total = right + int((logits.argmax(1) == batch[hidden]).sum()), total + len(logits)
+    return loss / total, right / total
 
 
 def trained(tokens: Tensor, seed: int, epochs: int) -> BertForMaskedLM:
     """Train an encoder with AdamW and a learning rate that falls to nothing."""
     torch.manual_seed(seed)
     net, generator = network(), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     total = epochs * -(-len(tokens) // BATCH)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total)
     net.train()
     for _ in range(epochs):
         for chosen in torch.randperm(len(tokens), generator=generator).split(BATCH):
@@ -69,7 +70,7 @@ def trained(tokens: Tensor, seed: int, epochs: int) -> BertForMaskedLM:
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the texts of WikiText-2.")],
-    epochs: int = 6,
+    epochs: int = 30,
     seed: int = 0,
 ) -> None:
     """Train on the larger text that is there, compress at several ratios, evaluate on the validation text."""
@@ -77,19 +78,17 @@ def main(
     numbers = vocabulary(source, WORDS)
     tokens, held_out = sequences(source, numbers, LENGTH), sequences(data / "valid.txt", numbers, LENGTH)[:1000]
     net = trained(tokens, seed, epochs)
-    whole = evaluate(net, held_out)
     sizes = sum(parameter.numel() for parameter in net.parameters())
-    most_frequent = float((held_out == held_out.flatten().mode().values).double().mean())
-    typer.echo(
-        f"{sizes:,} parameters, {whole:.4f} of the words right; the most frequent word alone: {most_frequent:.4f}"
-    )
+    loss, right = evaluate(net, held_out)
+    typer.echo(f"{sizes:,} parameters: {loss:.3f} nats a hidden word, {right:.3f} of them right")
     generator = torch.Generator().manual_seed(1)
     seen = [{"input_ids": masked(batch, generator)[0]} for batch in tokens[:1000].split(BATCH)]
     for against in ("pca", "weights"):
         for ratio in RATIOS:
             smaller = svcca.compress(net, seen, layers=MLPS, ratio=ratio, against=against, progress=False)
             left = sum(parameter.numel() for parameter in smaller.parameters())
-            typer.echo(f"{against}, MLPs at {ratio}: {left:,} parameters, {evaluate(smaller, held_out):.4f} right")
+            more, right = evaluate(smaller, held_out)
+            typer.echo(f"{against}, MLPs at {ratio}: {left:,} parameters, {more - loss:+.3f} nats, {right:.3f} right")
 
 
 if __name__ == "__main__":

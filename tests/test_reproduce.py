@@ -52,9 +52,9 @@ def test_the_figure_has_a_line_an_arm():
 
 def test_the_compression_figure_has_a_line_a_way():
     rows = [
-        {"way": way, "share": share, "seed": seed, "lost": 5 * (1 - share), "parameters": int(1000 * share)}
+        {"way": way, "size": f"ratio {ratio}", "seed": seed, "lost": 5 * (1 - ratio), "parameters": int(1000 * ratio)}
         for way in ("logits", "PCA")
-        for share in (0.2, 0.6)
+        for ratio in (0.2, 0.6)
         for seed in (0, 1)
     ]
     ax = compression.draw(pd.DataFrame(rows), 1000).axes[0]
@@ -82,10 +82,10 @@ def test_figure_5_runs_and_goes_on_from_what_is_there(tmp_path, capsys, monkeypa
 @needs_data
 def test_compression_runs_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(compression, "TEST", 500)
-    monkeypatch.setattr(compression, "SHARES", (0.1, 0.35))
+    monkeypatch.setattr(compression, "RATIOS", (0.5,))
     compression.main(data=CIFAR10, out=tmp_path, seeds=2, epochs=1, n_train=1024, width=6)
     assert (tmp_path / "compression.png").stat().st_size > 5000
     assert len(list(tmp_path.glob("*.pt"))) == 3
     found = pd.read_csv(tmp_path / "compression.csv")
-    assert len(found) == 2 * 5 * len(compression.SHARES)
+    assert len(found) == 2 * 5 * 2
     assert "logits" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 import svcca
 from svcca.act.layer_inputs import input_moments
 from svcca.core.directions import Directions
+from svcca.core.subspace import WHOLE
 from svcca.errors import FileError, InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
 
 AGAINST = ["logits", "pls", "pca", "weights", "other model"]
@@ -143,7 +144,7 @@ def test_directions_against_the_logits_are_those_of_cca_with_the_original_networ
         hidden, logits = model[:5](data), model(data)
     from svcca.core.moments import JointMoments
 
-    expected = Directions.canonical(JointMoments.from_rows(hidden, logits)).projection(3)
+    expected = Directions.canonical(JointMoments.from_rows(hidden, logits), target_step=WHOLE).projection(3)
     found = svcca.compress(model, data, layers="5", ranks=3)
     assert torch.allclose(output(found, data), output(hooked(model, "5", [expected]), data), rtol=0, atol=1e-9)
 

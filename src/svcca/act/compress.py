@@ -20,6 +20,7 @@ from svcca.capture.hooks import evaluating
 from svcca.capture.layers import match_names, unmatched, unwrap
 from svcca.core.directions import Directions
 from svcca.core.moments import JointMoments
+from svcca.core.subspace import WHOLE
 from svcca.errors import InputError, SvccaWarning, message, unknown_option
 
 AGAINST = ("logits", "pls", "pca", "weights")
@@ -258,7 +259,9 @@ class Compressor:
             return [Directions.principal(joint.x, where) for joint in groups]
         if self._by == "pls":
             return [Directions.partial_least_squares(joint, where) for joint in groups]
-        return [Directions.canonical(joint, where=where) for joint in groups]
+        # Another net is cut as the layer is; a small direction of the logits may be the one that decides.
+        target_step = None if self._by == "model" else WHOLE
+        return [Directions.canonical(joint, where=where, target_step=target_step) for joint in groups]
 
 
 def _able(model: nn.Module, name: str) -> Layer | None:
