@@ -14,6 +14,7 @@ SHORT = (
     "learning_dynamics.py",
     "class_sensitivity.py",
     "freeze_training.py",
+    "compress.py",
     "projection.py",
 )
 CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / "cifar10"

@@ -28,13 +28,10 @@ PICTURES = {
     "compare/classes": ("plot",),
     "compare/class_dynamics": ("plot",),
     "act/summary": ("plot",),
-<<<<<<< HEAD
     "act/curve_result": ("plot",),
-=======
     "act/projection_curve": ("plot",),
     "act/distributedness": ("plot",),
     "act/dimensions": ("plot",),
->>>>>>> a2f168f (Directions of a layer of a model, projections on them, curves over k: as functions on a user's own model)
 }
 """Methods of results that may import the room of pictures, which stands above theirs, when they are called."""
 
