@@ -217,7 +217,7 @@ def test_repeats_that_cannot_be_are_refused(repeats):
 
 @pytest.mark.parametrize("value", [None, math.nan, "high", torch.ones(2)])
 def test_an_evaluation_that_gives_no_finite_number_is_refused(value):
-    with pytest.raises(InputError, match="evaluate: expected a finite number for a model"):
+    with pytest.raises(InputError, match=r"evaluate: expected a finite number from evaluate.model."):
         svcca.compression_report(dense(), dense(), rows(), evaluate=lambda _: value, repeats=1)
 
 

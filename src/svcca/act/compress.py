@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from svcca.act.evaluations import Evaluate, measured
 from svcca.act.factors import Layer, as_layer, check_compressible, factorised, weight_by_group
 from svcca.act.layer_inputs import Target, group_moments, input_moments, inputs_in, logits_of_model
 from svcca.act.placing import check_unshared, direct_feeds, layers_in_order, put
 from svcca.act.ranks import Ranks, Spectrum, asked_ranks, ranks_at, ranks_for_ratio
 from svcca.capture.batches import Forward, batches_of
-from svcca.capture.hooks import evaluating
 from svcca.capture.layers import match_names, unmatched, unwrap
 from svcca.core.directions import Directions
 from svcca.core.moments import JointMoments
@@ -25,9 +25,6 @@ from svcca.errors import InputError, SvccaWarning, message, unknown_option
 
 AGAINST = ("logits", "pls", "pca", "weights")
 """What the directions of a layer's inputs are chosen by, beside another model."""
-
-Evaluate = Callable[[nn.Module], float]
-"""How good a model is: higher is better."""
 
 TRIALS = 8
 """Models that are tried for `max_loss`."""
@@ -140,23 +137,6 @@ def _within_loss(
         warnings.warn(text, SvccaWarning, stacklevel=3)
         return copy.deepcopy(original)
     return best
-
-
-def measured(evaluate: Evaluate, model: nn.Module) -> float:
-    """Give what a user's evaluate says of a model in evaluation mode; the model keeps its own.
-
-    Raises:
-        InputError: If it is no finite number.
-    """
-    with evaluating(model):
-        value = evaluate(model)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(message("evaluate", "a finite number for a model, higher is better", repr(value)))
-    return number
 
 
 class Compressor:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from svcca.act.compress import Compressor, Evaluate, measured
+from svcca.act.compress import Compressor
 from svcca.act.costs import n_parameters
 from svcca.act.curve_result import ORIGINAL, CompressionCurve, CompressionPoint
+from svcca.act.evaluations import Evaluate, measured
 from svcca.act.ranks import Spectrum, least_ratio, ranks_for_ratio
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unwrap

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from svcca.act.compress import Evaluate, measured
 from svcca.act.compression_report import CompressedLayer, CompressionReport, NetworkCost
+from svcca.act.evaluations import Evaluate, measured
 from svcca.act.factors import Layer, as_layer, carries_constant
 from svcca.capture.batches import Forward, batch_size, call, device_of, to_device
 from svcca.capture.hooks import evaluating, preserved_rng

@@ -57,3 +57,13 @@ def counts(given: Iterable[int] | None, most: int, where: str) -> tuple[int, ...
         got = repr(wrong[0]) if wrong else "none"
         raise InputError(message(where, f"whole numbers from 0 to {most}, the layer's width", got))
     return tuple(sorted({int(k) for k in given}))
+
+
+def measured(evaluate: Evaluate, model: nn.Module, where: str = "evaluate") -> float:
+    """Call it on a model in evaluation mode; the model and the random state are handed back as they were.
+
+    Raises:
+        InputError: If it gave no finite number.
+    """
+    with trial(model):
+        return value_of(evaluate, model, where)
