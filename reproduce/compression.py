@@ -75,7 +75,14 @@ def compare(
     seen = TensorDataset(features(body, images), features(other_body, images))
     held_out = (features(body, test[0]), test[1])
     whole, n_body = accuracy(head, held_out), sum(parameter.numel() for parameter in body.parameters())
-    ways = {"logits": "logits", "two seeds": other_head, "PLS": "pls", "PCA": "pca", "weights": "weights"}
+    ways = {
+        "logits": "logits",
+        "outputs": "outputs",
+        "two seeds": other_head,
+        "PLS": "pls",
+        "PCA": "pca",
+        "weights": "weights",
+    }
     wanted: list[dict[str, float]] = [{"ratio": ratio} for ratio in RATIOS]
     rows: list[dict[str, Any]] = []
     for way, against in ways.items():

@@ -87,5 +87,5 @@ def test_compression_runs_and_draws(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "compression.png").stat().st_size > 5000
     assert len(list(tmp_path.glob("*.pt"))) == 3
     found = pd.read_csv(tmp_path / "compression.csv")
-    assert len(found) == 2 * 5 * 2
+    assert len(found) == 2 * 6 * 2
     assert "logits" in capsys.readouterr().out

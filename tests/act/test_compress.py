@@ -12,7 +12,7 @@ from svcca.core.directions import Directions
 from svcca.core.subspace import WHOLE
 from svcca.errors import FileError, InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
 
-AGAINST = ["logits", "pls", "pca", "weights", "other model"]
+AGAINST = ["logits", "outputs", "pls", "pca", "weights", "other model"]
 
 
 def dense(seed=0):
@@ -147,6 +147,19 @@ def test_directions_against_the_logits_are_those_of_cca_with_the_original_networ
     expected = Directions.canonical(JointMoments.from_rows(hidden, logits), target_step=WHOLE).projection(3)
     found = svcca.compress(model, data, layers="5", ranks=3)
     assert torch.allclose(output(found, data), output(hooked(model, "5", [expected]), data), rtol=0, atol=1e-9)
+
+
+def test_directions_for_the_outputs_change_them_least():
+    model, data = dense(), images(300, 6)
+    with torch.no_grad():
+        hidden = model[:5](data)
+        outputs = model[5](hidden)
+    centred = outputs - outputs.mean(0)
+    u, s, vh = torch.linalg.svd(centred, full_matrices=False)
+    for k in (1, 2):
+        found = svcca.compress(model, data, layers="5", ranks=k, against="outputs")
+        best = (u[:, :k] * s[:k]) @ vh[:k] + outputs.mean(0)  # Eckart and Young: nothing of rank k is nearer
+        assert torch.allclose(output(found, data), best, rtol=0, atol=1e-9)
 
 
 def test_masked_tokens_do_not_count():

@@ -35,7 +35,7 @@ def closeness(original):
     return evaluate
 
 
-@pytest.mark.parametrize("method", ["logits", "pls", "pca", "weights", "two seeds"])
+@pytest.mark.parametrize("method", ["logits", "outputs", "pls", "pca", "weights", "two seeds"])
 def test_each_point_is_what_compress_gives(method):
     model, data = dense(), rows()
     evaluate, against = closeness(model), dense(5) if method == "two seeds" else method
@@ -53,7 +53,7 @@ def test_each_point_is_what_compress_gives(method):
 def test_by_default_all_methods_are_held_against_each_other():
     model = dense()
     curve = svcca.compression_curve(model, rows(), closeness(model), ratios=[0.5])
-    assert curve.methods == ("logits", "pls", "pca", "weights")
+    assert curve.methods == ("logits", "outputs", "pls", "pca", "weights")
     assert len({point.accuracy for point in curve.points}) == 4
     assert all(point.parameters <= size(model) - 0.5 * (400 + 1600 + 160) for point in curve.points)
 

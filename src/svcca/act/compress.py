@@ -23,7 +23,7 @@ from svcca.core.moments import JointMoments
 from svcca.core.subspace import WHOLE
 from svcca.errors import InputError, SvccaWarning, message, unknown_option
 
-AGAINST = ("logits", "pls", "pca", "weights")
+AGAINST = ("logits", "outputs", "pls", "pca", "weights")
 """What the directions of a layer's inputs are chosen by, beside another model."""
 
 TRIALS = 8
@@ -63,9 +63,10 @@ def compress(
         ranks: Directions for each layer instead: a number, a share of its inputs (0.35), or a dict by layer.
         max_loss: Compress as far as `evaluate` falls by no more than this instead; eight models are tried.
         against: What directions are chosen by: "logits" (default), CCA of the layer's inputs with the network's output;
-            another model, CCA with the inputs of the same layer in it (two seeds); "pls", by covariance with the
-            logits; "pca", the inputs alone; "weights", the SVD of the layer's weights, without data. Where a target
-            gives fewer directions than are kept, the rest are principal directions of what it leaves.
+            "outputs", the layer's own outputs, which then change least for that many directions; another model, CCA
+            with the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
+            alone; "weights", the SVD of the layer's weights, without data. Where a target gives fewer directions than
+            are kept, the rest are principal directions of what it leaves.
         evaluate: evaluate(model) -> float, higher is better, for `max_loss`; called in evaluation mode.
         finetune: Trains a compressed network for a while, in place; called before it is evaluated or returned.
         forward: Your own way to run the model: forward(model, batch).
@@ -237,6 +238,9 @@ class Compressor:
         groups = group_moments(moments[name], layer)
         if self._by == "pca":
             return [Directions.principal(joint.x, where) for joint in groups]
+        if self._by == "outputs":
+            weights = weight_by_group(layer)
+            return [Directions.for_outputs(j.x, weight, where) for j, weight in zip(groups, weights, strict=True)]
         if self._by == "pls":
             return [Directions.partial_least_squares(joint, where) for joint in groups]
         # Another net is cut as the layer is; a small direction of the logits may be the one that decides.

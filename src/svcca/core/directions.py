@@ -159,6 +159,26 @@ class Directions:
         return _completed("PLS directions", x, seen, none, (*x.notes, *notes))
 
     @classmethod
+    def for_outputs(cls, moments: Moments, weight: Tensor, where: str = "x") -> Directions:
+        """Directions that a linear map needs: projected on the first k, its outputs change least of all projections.
+
+        With X = U diag(s) V^T the outputs are X W^T = U (W V diag(s))^T, whose best approximation of rank k keeps the
+        first k right singular vectors of W V diag(s): reduced-rank regression of the outputs on the layer.
+
+        Args:
+            moments: Of the layer.
+            weight: W, (n_outputs, n_features).
+            where: What the layer is called in an error.
+
+        References:
+            Izenman (1975), "Reduced-rank regression for the multivariate linear model".
+        """
+        x = Subspace.from_moments(moments, where)
+        _, s, vh, notes = svd(weight.to(x.directions) @ (x.directions * x.singular_values))
+        needed = vh.mH[:, : int((s > s[0] * 1e-12).sum())]
+        return _completed("directions of the outputs", x, needed, needed.new_zeros(0), (*x.notes, *notes))
+
+    @classmethod
     def principal(cls, moments: Moments, where: str = "x") -> Directions:
         """Principal directions: PCA of the layer, which needs no target."""
         x = Subspace.from_moments(moments, where)
