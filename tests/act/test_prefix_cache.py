@@ -180,6 +180,36 @@ def test_a_parameter_outside_of_modules_that_learns_below_is_found_out():
     assert model.shift.abs().sum() > 0
 
 
+def test_a_network_that_does_not_run_in_evaluation_mode_learns_on_without_a_cache():
+    class Stubborn(nn.Sequential):
+        def forward(self, x):
+            if not self.training:
+                raise RuntimeError("only in training")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    model = Stubborn(nn.Flatten(), nn.Linear(128, 8), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    freezer = FreezeTraining(model, optimizer, ["1", "2"], schedule=[2], total_steps=9, cache="memory")
+    refused = r"does not run in evaluation mode \(RuntimeError: only in training\)"
+    with pytest.warns(SvccaWarning, match=refused):
+        train(model, optimizer, freezer, batches(9))
+    assert freezer.frozen == ("1",)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_the_cache_serves_and_frozen_blocks_stay():
+    model = conv_net().cuda()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    freezer = FreezeTraining(model, optimizer, schedule=[3], total_steps=24, cache="memory")
+    train(model, optimizer, freezer, ((images.cuda(), labels.cuda()) for images, labels in batches(6)))
+    before = state_of(model)
+    train(model, optimizer, freezer, ((images.cuda(), labels.cuda()) for images, labels in batches(9)))
+    assert served(freezer)[1, 1] > 0
+    assert not {"0.weight", "1.weight", "1.running_mean"} & differing(before, state_of(model))
+
+
 def test_a_full_disk_ends_the_cache_and_not_the_training(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

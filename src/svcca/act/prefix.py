@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,8 +128,15 @@ class PrefixCut:
             for module in self._model.modules():
                 stack.callback(module.register_forward_pre_hook(started, with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(finished).remove)
-            with suppress(_Reached):
+            try:
                 outputs = self._outputs(call)
+            except _Reached:
+                pass
+            except NoPrefixError:
+                raise
+            except Exception as error:  # whatever the user's forward raises where it is only tried out
+                text = f"it does not run in evaluation mode ({type(error).__name__}: {error})"
+                raise NoPrefixError(text) from error
         if not found:
             raise NoPrefixError("no block that learns runs in its forward pass")
         return places, ended, outputs, counter.get_total_flops()
@@ -250,4 +257,5 @@ def first_tensor(args: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor | N
 
 def _with_first_tensor(args: Sequence[Any], keywords: Mapping[str, Any], rows: Tensor) -> Any:
     old = first_tensor(args, keywords)
+    rows = rows if old is None else rows.to(old.device)
     return tuple(rows if v is old else v for v in args), {k: rows if v is old else v for k, v in keywords.items()}

@@ -176,8 +176,7 @@ def pays(stage: Stage, model: nn.Module, call: Call) -> bool:
         model(*call[0], **call[1])
 
     def from_cut() -> None:
-        rows = stage.store.take(sample_keys(call)).to(device)
-        with stage.cut.serving(rows, len(keys)):
+        with stage.cut.serving(stage.store.take(sample_keys(call)), len(keys)):
             whole()
 
     with evaluating(model), preserved_rng([device]), torch.no_grad():
