@@ -35,4 +35,4 @@ def test_a_compressed_network_is_exported_to_onnx_and_gives_the_same_there(kind,
     assert torch.allclose(
         found, expected, rtol=0, atol=100 * torch.finfo(torch.float32).eps * float(expected.abs().max())
     )
-    assert not torch.allclose(found, output(model, batch), rtol=0, atol=1e-4)
+    assert not torch.allclose(found, output(model, batch), rtol=0, atol=1e-6)  # nor is it the original's
