@@ -169,7 +169,7 @@ def compress(
         typer.Option("--layers", "-l", help='Layer name or pattern, e.g. "fc*". Repeatable. Default: all that can be.'),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What directions are chosen by: logits (default), pls, pca, weights.")
+        str | None, typer.Option(help="What directions are chosen by: outputs (default), logits, pls, pca, weights.")
     ] = None,
     against_checkpoint: Annotated[
         Path | None, typer.Option(help="Or another network of the same model, e.g. from another seed: its weights.")
@@ -220,7 +220,7 @@ def compress(
             ratio=ratio,
             ranks=read_ranks(ranks) if ranks else None,
             max_loss=max_loss,
-            against=other or against or "logits",
+            against=other or against or "outputs",
             evaluate=measure,
             progress=False if quiet else None,
         )

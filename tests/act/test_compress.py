@@ -145,7 +145,7 @@ def test_directions_against_the_logits_are_those_of_cca_with_the_original_networ
     from svcca.core.moments import JointMoments
 
     expected = Directions.canonical(JointMoments.from_rows(hidden, logits), target_step=WHOLE).projection(3)
-    found = svcca.compress(model, data, layers="5", ranks=3)
+    found = svcca.compress(model, data, layers="5", ranks=3, against="logits")
     assert torch.allclose(output(found, data), output(hooked(model, "5", [expected]), data), rtol=0, atol=1e-9)
 
 

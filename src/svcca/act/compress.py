@@ -23,7 +23,7 @@ from svcca.core.moments import JointMoments
 from svcca.core.subspace import WHOLE
 from svcca.errors import InputError, SvccaWarning, message, unknown_option
 
-AGAINST = ("logits", "outputs", "pls", "pca", "weights")
+AGAINST = ("outputs", "logits", "pls", "pca", "weights")
 """What the directions of a layer's inputs are chosen by, beside another model."""
 
 TRIALS = 8
@@ -40,7 +40,7 @@ def compress(
     ratio: float | None = None,
     ranks: Ranks | None = None,
     max_loss: float | None = None,
-    against: str | nn.Module = "logits",
+    against: str | nn.Module = "outputs",
     evaluate: Evaluate | None = None,
     finetune: Callable[[nn.Module], object] | None = None,
     forward: Forward | None = None,
@@ -62,9 +62,9 @@ def compress(
             a layer's output variance for the weights they take; a layer that would not become smaller is left alone.
         ranks: Directions for each layer instead: a number, a share of its inputs (0.35), or a dict by layer.
         max_loss: Compress as far as `evaluate` falls by no more than this instead; eight models are tried.
-        against: What directions are chosen by: "logits" (default), CCA of the layer's inputs with the network's output;
-            "outputs", the layer's own outputs, which then change least for that many directions; another model, CCA
-            with the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
+        against: What directions are chosen by: "outputs" (default), the layer's own outputs, which then change least for
+            so many directions; "logits", CCA of the layer's inputs with the network's output; another model, CCA with
+            the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
             alone; "weights", the SVD of the layer's weights, without data. Where a target gives fewer directions than
             are kept, the rest are principal directions of what it leaves.
         evaluate: evaluate(model) -> float, higher is better, for `max_loss`; called in evaluation mode.

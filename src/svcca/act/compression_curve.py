@@ -27,7 +27,7 @@ def compression_curve(
     evaluate: Evaluate,
     *,
     ratios: Sequence[float] = (0.75, 0.5, 0.35, 0.25, 0.15),
-    against: str | Methods = ("logits", "outputs", "pls", "pca", "weights"),
+    against: str | Methods = ("outputs", "logits", "pls", "pca", "weights"),
     layers: str | Sequence[str] | None = None,
     forward: Forward | None = None,
     progress: bool | None = None,
