@@ -63,8 +63,8 @@ def compress(
         ranks: Directions for each layer instead: a number, a share of its inputs (0.35), or a dict by layer.
         max_loss: Compress as far as `evaluate` falls by no more than this instead; eight models are tried.
         against: What directions are chosen by: "outputs" (default), the layer's own outputs, which change least then
-            for so many directions; "logits", CCA of the layer's inputs with the network's output; another model, CCA with
-            the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
+            for so many directions; "logits", CCA of the layer's inputs with the network's output; another model, CCA
+            with the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
             alone; "weights", the SVD of the layer's weights, without data. Where a target gives fewer directions than
             are kept, the rest are principal directions of what it leaves.
         evaluate: evaluate(model) -> float, higher is better, for `max_loss`; called in evaluation mode.
