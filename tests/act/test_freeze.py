@@ -261,6 +261,13 @@ def test_unfreeze_gives_the_network_back():
     assert freezer.frozen == ("0", "4")  # what happened stays on record
 
 
+def test_unfreeze_before_the_first_pass_leaves_no_hook():
+    model = conv_net()
+    freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=6, cache="memory")
+    freezer.unfreeze()
+    assert not any(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
+
+
 def test_a_copy_of_the_network_and_one_that_was_saved_keep_the_frozen_mode_and_no_ties():
     model = conv_net()
     optimizer = OPTIMIZERS["sgd"](model.parameters())

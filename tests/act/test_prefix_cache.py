@@ -47,6 +47,11 @@ def test_training_with_a_cache_equals_training_without_to_the_last_bit(kind, tmp
     assert served(freezer) == {(1, 1): 6, (2, 1): 3, (2, 2): 9}
 
 
+def test_the_cut_before_is_dropped_once_every_sample_is_known_at_the_new_one():
+    _, freezer = run("memory")
+    assert [stage.n_blocks for stage in freezer._cache._stages] == [2]
+
+
 def test_a_cut_that_cannot_be_cached_leaves_the_one_before_in_use(tmp_path):
     class Wide(nn.Sequential):
         """Its second block puts out more than the cache may hold."""
