@@ -12,6 +12,7 @@ SOURCE = Path(svcca.__file__).parent
 LEVELS = (
     ("errors",),
     ("files", "progress"),
+    ("documents",),
     ("core",),
     ("store",),
     ("capture",),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from svcca.compare.result import current_versions
-from svcca.errors import FileError, message
-from svcca.files import PathLike, read_json, unwrapped_document, write_text
+from svcca.documents import Document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +64,7 @@ class NetworkCost:
 
 
 @dataclass(frozen=True)
-class CompressionReport:
+class CompressionReport(Document):
     """What compression bought, measured on one batch.
 
     Attributes:
@@ -81,6 +78,9 @@ class CompressionReport:
         title: The network.
         versions: Versions of svcca, torch and Python.
     """
+
+    _FORMAT: ClassVar[str] = FORMAT
+    _VERSION: ClassVar[int] = FORMAT_VERSION
 
     layers: tuple[CompressedLayer, ...]
     before: NetworkCost
@@ -144,33 +144,14 @@ class CompressionReport:
         frame["share"] = frame["after"] / frame["before"]
         return frame.rename_axis("quantity")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types."""
-        return {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
-
-    def save(self, path: PathLike) -> Path:
-        """Write the report as JSON; nothing half-written is left behind.
-
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+    def _plain(self) -> dict[str, Any]:
+        return asdict(self)
 
     @classmethod
-    def load(cls, path: PathLike) -> CompressionReport:
-        """Read a report that `save` wrote.
-
-        Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
-        """
-        where = f"load {path}"
-        plain = unwrapped_document(read_json(path, cls.__name__), FORMAT, FORMAT_VERSION, where)
-        try:
-            layers = tuple(CompressedLayer(**layer) for layer in plain.pop("layers"))
-            costs = {name: NetworkCost(**plain[name]) for name in ("before", "after")}
-            return cls(**plain | costs | {"layers": layers})
-        except (TypeError, KeyError) as error:
-            raise FileError(message(where, "every field of a CompressionReport", str(error))) from error
+    def _from_plain(cls, plain: dict[str, Any], where: str) -> CompressionReport:
+        layers = tuple(CompressedLayer(**layer) for layer in plain.pop("layers"))
+        costs = {name: NetworkCost(**plain[name]) for name in ("before", "after")}
+        return cls(**plain | costs | {"layers": layers})
 
     def __str__(self) -> str:
         """Tell it in plain words, in columns."""

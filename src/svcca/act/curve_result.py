@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from svcca.compare.result import current_versions
-from svcca.errors import FileError, message
-from svcca.files import PathLike, read_json, unwrapped_document, write_text
+from svcca.documents import Document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +38,7 @@ class CompressionPoint:
 
 
 @dataclass(frozen=True)
-class CompressionCurve:
+class CompressionCurve(Document):
     """Accuracy of a network against its size, by method.
 
     Attributes:
@@ -53,6 +50,9 @@ class CompressionCurve:
         warnings: What a reader must know, in plain words.
         versions: Versions of svcca, torch and Python.
     """
+
+    _FORMAT: ClassVar[str] = FORMAT
+    _VERSION: ClassVar[int] = FORMAT_VERSION
 
     points: tuple[CompressionPoint, ...]
     parameters: int
@@ -77,33 +77,14 @@ class CompressionCurve:
         frame["accuracy_lost"] = self.accuracy - frame["accuracy"]
         return frame
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types."""
-        return {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
-
-    def save(self, path: PathLike) -> Path:
-        """Write the curve as JSON; nothing half-written is left behind.
-
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+    def _plain(self) -> dict[str, Any]:
+        return asdict(self)
 
     @classmethod
-    def load(cls, path: PathLike) -> CompressionCurve:
-        """Read a curve that `save` wrote.
-
-        Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
-        """
-        where = f"load {path}"
-        plain = unwrapped_document(read_json(path, cls.__name__), FORMAT, FORMAT_VERSION, where)
-        try:
-            points = tuple(CompressionPoint(**point) for point in plain.pop("points"))
-            tuples = {name: tuple(plain[name]) for name in ("layers", "warnings")}
-            return cls(**plain | tuples | {"points": points})
-        except (TypeError, KeyError) as error:
-            raise FileError(message(where, "every field of a CompressionCurve", str(error))) from error
+    def _from_plain(cls, plain: dict[str, Any], where: str) -> CompressionCurve:
+        points = tuple(CompressionPoint(**point) for point in plain.pop("points"))
+        tuples = {name: tuple(plain[name]) for name in ("layers", "warnings")}
+        return cls(**plain | tuples | {"points": points})
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw accuracy against parameters, a line a method, the original at its right; returns figure and axes.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +21,9 @@ from svcca.compare.dynamics_result import place_of
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.subspace import SVDStep
-from svcca.errors import FileError, InputError, message
-from svcca.files import PathLike, read_json, unwrapped_document, write_text
+from svcca.documents import Document
+from svcca.errors import InputError, message
+from svcca.files import PathLike
 from svcca.progress import track
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class ClassDynamics:
+class ClassDynamics(Document):
     """Class sensitivity at every step of training: the correlation of every layer with every class logit.
 
     Attributes:
@@ -45,6 +44,9 @@ class ClassDynamics:
         sensitivities: What was found at each step, of the same layers, classes and samples.
         title: What was trained.
     """
+
+    _FORMAT: ClassVar[str] = FORMAT
+    _VERSION: ClassVar[int] = FORMAT_VERSION
 
     steps: npt.NDArray[np.int64]
     sensitivities: tuple[ClassSensitivity, ...]
@@ -118,37 +120,14 @@ class ClassDynamics:
         frames = [found.to_frame() for found in self.sensitivities]
         return pd.concat(frames, keys=[int(step) for step in self.steps], names=["step"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types."""
-        plain = {
-            "steps": self.steps.tolist(),
-            "title": self.title,
-            "matrices": [found.matrix.to_dict() for found in self.sensitivities],
-        }
-        return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
-
-    def save(self, path: PathLike) -> Path:
-        """Write the result as JSON; nothing half-written is left behind.
-
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+    def _plain(self) -> dict[str, Any]:
+        matrices = [found.matrix.to_dict() for found in self.sensitivities]
+        return {"steps": self.steps.tolist(), "title": self.title, "matrices": matrices}
 
     @classmethod
-    def load(cls, path: PathLike) -> ClassDynamics:
-        """Read a result that `save` wrote.
-
-        Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
-        """
-        where = f"load {path}"
-        plain = unwrapped_document(read_json(path, cls.__name__), FORMAT, FORMAT_VERSION, where)
-        try:
-            matrices = [SimilarityMatrix.from_dict(matrix, where) for matrix in plain.pop("matrices")]
-            return cls(sensitivities=tuple(ClassSensitivity(matrix) for matrix in matrices), **plain)
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise FileError(message(where, "every field of a ClassDynamics", str(error))) from error
+    def _from_plain(cls, plain: dict[str, Any], where: str) -> ClassDynamics:
+        matrices = [SimilarityMatrix.from_dict(matrix, where) for matrix in plain.pop("matrices")]
+        return cls(sensitivities=tuple(ClassSensitivity(matrix) for matrix in matrices), **plain)
 
     # The picture lives a step further down the flow; it is imported when asked for, and only there.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions
-from svcca.errors import FileError, InputError, message
-from svcca.files import PathLike, read_json, unwrapped_document, write_text
+from svcca.documents import Document
+from svcca.errors import InputError, message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +35,7 @@ def place_of(step: int, steps: npt.NDArray[np.int64], where: str) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class LearningDynamics:
+class LearningDynamics(Document):
     """Similarity of every layer at every step of training with the layers at the last step (or the step before).
 
     Attributes:
@@ -54,6 +52,9 @@ class LearningDynamics:
         warnings: What a reader must know before trusting a value, in plain words.
         versions: Versions of svcca, torch and Python.
     """
+
+    _FORMAT: ClassVar[str] = FORMAT
+    _VERSION: ClassVar[int] = FORMAT_VERSION
 
     values: npt.NDArray[np.float64]
     chance: npt.NDArray[np.float64]
@@ -167,36 +168,16 @@ class LearningDynamics:
             index=pd.Index(list(self.labels), name="layer"),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types."""
+    def _plain(self) -> dict[str, Any]:
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         plain |= {name: plain[name].tolist() for name in ARRAYS}
-        plain |= {"layers": [asdict(layer) for layer in self.layers], "warnings": list(self.warnings)}
-        return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
-
-    def save(self, path: PathLike) -> Path:
-        """Write the result as JSON; nothing half-written is left behind.
-
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        return plain | {"layers": [asdict(layer) for layer in self.layers], "warnings": list(self.warnings)}
 
     @classmethod
-    def load(cls, path: PathLike) -> LearningDynamics:
-        """Read a result that `save` wrote.
-
-        Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
-        """
-        where = f"load {path}"
-        plain = unwrapped_document(read_json(path, cls.__name__), FORMAT, FORMAT_VERSION, where)
-        try:
-            layers = tuple(LayerSummary(**layer) for layer in plain.pop("layers"))
-            arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
-            return cls(**plain | arrays | {"layers": layers, "warnings": tuple(plain["warnings"])})
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise FileError(message(where, "every field of a LearningDynamics", str(error))) from error
+    def _from_plain(cls, plain: dict[str, Any], where: str) -> LearningDynamics:
+        layers = tuple(LayerSummary(**layer) for layer in plain.pop("layers"))
+        arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
+        return cls(**plain | arrays | {"layers": layers, "warnings": tuple(plain["warnings"])})
 
     # The pictures live a step further down the flow; they are imported when asked for, and only there.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from svcca.errors import FileError, InputError, message, unknown_option
-from svcca.files import PathLike, read_json, unwrapped_document, write_text
+from svcca.documents import Document
+from svcca.errors import InputError, message, unknown_option
+from svcca.files import PathLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def current_versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityMatrix:
+class SimilarityMatrix(Document):
     """Similarity of every layer of one network with every layer of another.
 
     Attributes:
@@ -71,6 +71,9 @@ class SimilarityMatrix:
         versions: Versions of svcca, torch and Python.
         others: Matrices of the further measures that were asked for, from the same decompositions.
     """
+
+    _FORMAT: ClassVar[str] = FORMAT
+    _VERSION: ClassVar[int] = FORMAT_VERSION
 
     values: npt.NDArray[np.float64]
     rows: tuple[LayerSummary, ...]
@@ -139,46 +142,18 @@ class SimilarityMatrix:
         frame = pd.DataFrame(self.values.copy(), index=list(self.row_labels), columns=list(self.column_labels))
         return frame.rename_axis(index=self.row_title, columns=self.column_title)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types: what `save` writes and `svcca compare --json` prints."""
+    def _plain(self) -> dict[str, Any]:
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         plain |= {"values": self.values.tolist(), "chance": self.chance.tolist(), "warnings": list(self.warnings)}
         plain |= {side: [asdict(layer) for layer in plain[side]] for side in ("rows", "columns")}
-        plain["others"] = [matrix.to_dict() for matrix in self.others]
-        return {"format": FORMAT, "version": FORMAT_VERSION, **plain}
-
-    def save(self, path: PathLike) -> Path:
-        """Write the matrix as JSON (versioned; numbers to full precision); nothing half-written is left behind.
-
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        return plain | {"others": [matrix.to_dict() for matrix in self.others]}
 
     @classmethod
-    def load(cls, path: PathLike) -> SimilarityMatrix:
-        """Read a matrix that `save` wrote.
-
-        Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
-        """
-        return cls.from_dict(read_json(path, cls.__name__), f"load {path}")
-
-    @classmethod
-    def from_dict(cls, plain: Any, where: str = "SimilarityMatrix.from_dict") -> SimilarityMatrix:
-        """Give the matrix that `to_dict` wrote; `where` leads the messages.
-
-        Raises:
-            FileError: If it is no such document, or comes from a newer version.
-        """
-        plain = unwrapped_document(plain, FORMAT, FORMAT_VERSION, where)
-        try:
-            for side in ("rows", "columns"):
-                plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
-            plain["others"] = tuple(cls.from_dict(other, where) for other in plain["others"])
-            return cls(**plain | {"warnings": tuple(plain["warnings"])})
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise FileError(message(where, "every field of a SimilarityMatrix", str(error))) from error
+    def _from_plain(cls, plain: dict[str, Any], where: str) -> SimilarityMatrix:
+        for side in ("rows", "columns"):
+            plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
+        plain["others"] = tuple(cls.from_dict(other, where) for other in plain["others"])
+        return cls(**plain | {"warnings": tuple(plain["warnings"])})
 
     # The two pictures live a step further down the flow; they are imported when asked for, and only there.
 
