@@ -1,0 +1,85 @@
+"""What has been computed before, keyed by its whole configuration: trained weights, and numbers of an analysis."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+VERSION = 1
+"""Of what is stored. Raised whenever the same configuration would give another result: nets, data, training."""
+
+
+class Cache:
+    """A folder of results, each named by a hash of its configuration and carrying the configuration itself.
+
+    A file is written beside its place and moved there when it is complete, so that an interrupted run or a full disk
+    leaves nothing that would be read. One of another version, or one that cannot be read, is made again.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._say = say
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str, config: dict[str, Any], suffix: str) -> Path:
+        """Where the result of this configuration lies, or will lie."""
+        key = hashlib.sha256(_canonical(config).encode()).hexdigest()[:16]
+        return self.folder / f"{name}-{key}{suffix}"
+
+    def values(self, name: str, config: dict[str, Any], make: Callable[[], Any]) -> tuple[Any, bool]:
+        """Give plain data (as JSON holds it) of a configuration, and whether it was there already."""
+        path = self.path(name, config, ".json")
+        if path.exists():
+            with suppress(ValueError, OSError):
+                stored = json.loads(path.read_text(encoding="utf-8"))
+                if self._is_current(path, config, stored):
+                    return stored["values"], True
+        plain = json.loads(json.dumps(make()))  # what a later run will read, also in this one
+        text = json.dumps({"version": VERSION, "config": config, "values": plain})
+        write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return plain, False
+
+    def tensors(
+        self, name: str, config: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
+    ) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+        """Give tensors by name and plain facts about them, and whether they were there already."""
+        path = self.path(name, config, ".safetensors")
+        if path.exists():
+            with suppress(SafetensorError, OSError, ValueError), safe_open(path, "pt") as file:
+                stored = json.loads((file.metadata() or {}).get("reproduce", "{}"))
+                if self._is_current(path, config, stored):
+                    return {key: file.get_tensor(key) for key in file.keys()}, stored["facts"], True  # noqa: SIM118
+            self._say(f"{path.name} is from another version, or damaged: made again")
+        tensors, facts = make()
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        about = {"reproduce": json.dumps({"version": VERSION, "config": config, "facts": facts})}
+        write(path, lambda temporary: save_file(plain, temporary, metadata=about))
+        return plain, facts, False
+
+    def _is_current(self, path: Path, config: dict[str, Any], stored: Any) -> bool:
+        found = stored if isinstance(stored, dict) else {}
+        return found.get("version") == VERSION and _canonical(found.get("config")) == _canonical(config)
+
+
+def write(path: Path, fill: Callable[[Path], Any]) -> Path:
+    """Let `fill` write a temporary file beside `path`, then move it there; nothing stays behind if it fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        fill(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _canonical(config: Any) -> str:
+    return json.dumps(config, sort_keys=True)

@@ -1,0 +1,64 @@
+"""What is kept of a run of a figure: claims with their verdicts, settings, hardware, seconds; and its pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from reproduce.cache import write
+from reproduce.study import Outcome, Study
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of one figure, as its JSON file holds it."""
+
+    plain: dict[str, Any]
+
+    @classmethod
+    def of(cls, study: Study, title: str, items: tuple[int, ...], outcome: Outcome, seconds: float) -> Record:
+        """Gather all that a reader needs to judge the verdicts."""
+        plain = {"name": study.name, "title": title, "items": list(items), "preset": study.preset}
+        plain |= {"claims": [finding.to_dict() for finding in outcome.findings]}
+        plain |= {"figures": [_file(study.name, part) for part in outcome.figures]}
+        plain |= {"settings": asdict(study.settings), "hardware": hardware(study.device)}
+        plain |= {"warnings": study.warnings}
+        return cls(json.loads(json.dumps(plain | {"seconds": round(seconds, 1)})))
+
+    def save(self, folder: Path, figures: dict[str, Figure]) -> None:
+        """Write the pictures, then the record, so that a record always has its pictures."""
+        for part, figure in figures.items():
+            write(folder / _file(self.plain["name"], part), lambda path, figure=figure: figure.savefig(path))  # type: ignore[misc]
+        text = json.dumps(self.plain, indent=1) + "\n"
+        write(folder / f"{self.plain['name']}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Name the machine and the versions that numbers came from."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    found = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+    found |= {"threads": torch.get_num_threads(), "gpu": gpu, "python": platform.python_version()}
+    return found | {"torch": torch.__version__, "svcca": metadata.version("svcca")}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _file(name: str, part: str) -> str:
+    return f"{name}-{part}.png" if part else f"{name}.png"

@@ -1,0 +1,265 @@
+"""What a figure is given: settings, data, trained nets, and the cache behind them; and what it gives back."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from reproduce.cache import Cache
+from reproduce.claims import Finding
+from reproduce.data import images as image_data
+from reproduce.data import text as text_data
+from reproduce.data.images import Images
+from reproduce.data.text import Text
+from reproduce.nets import Net
+from reproduce.training import Run, State, Training, fit, translated
+from svcca import SvccaWarning
+
+PRESETS = ("quick", "cpu", "full")
+EVALUATED = 500
+"""Images a batch when accuracy is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Of a figure for one preset; each figure adds what it needs. Plain values only: they are kept in the record."""
+
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a figure gives: figures by a short name, "" for the only one, and the claims, judged."""
+
+    figures: dict[str, Figure]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained net: its weights by step, and how to build it."""
+
+    states: dict[int, State]
+    build: Callable[[], nn.Module]
+    facts: dict[str, Any]
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps at which weights were kept; the last is the end of training."""
+        return sorted(self.states)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test images that the trained net classifies right."""
+        return float(self.facts["accuracy"])
+
+    def net(self, step: int | None = None) -> Any:
+        """Build the net as it was after a step, or as it is at the end, in evaluation mode."""
+        net = self.build()
+        net.load_state_dict(self.states[self.steps[-1] if step is None else step])
+        return net.eval()
+
+
+@dataclass(eq=False)
+class Study:
+    """One run of one figure.
+
+    Attributes:
+        name: The figure's.
+        preset: "quick" (bundled data), "cpu" or "full".
+        settings: The figure's own, for this preset.
+        data: Folder with CIFAR-10 and WikiText-2.
+        cache: Of trained nets and of analyses, shared by all figures.
+        say: Prints a line of progress.
+        device: Where nets are trained and data lie.
+    """
+
+    name: str
+    preset: str
+    settings: Any
+    data: Path | None
+    cache: Cache
+    say: Callable[[str], None]
+    device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    seconds_before: float = 0.0
+    """What the results that came from the cache took when they were made."""
+    warnings: list[str] = field(default_factory=list)
+    """What svcca warned of, each text once."""
+
+    @property
+    def seeds(self) -> range:
+        """The seeds that this run is to use."""
+        return range(self.settings.seeds)
+
+    def images(self, n_train: int, n_test: int) -> Images:
+        """Give labelled images: digits for the quick preset, CIFAR-10 otherwise."""
+        if self.preset == "quick":
+            return image_data.digits(n_train, n_test)
+        return image_data.cifar10(self.data, n_train, n_test).to(self.device)
+
+    def text(self, n_words: int, n_train: int, n_valid: int) -> Text:
+        """Give text: made up for the quick preset, WikiText-2 otherwise."""
+        if self.preset == "quick":
+            return text_data.made_up(n_words, n_train, n_valid)
+        return text_data.wikitext2(self.data, n_words, n_train, n_valid)
+
+    def train_net(self, spec: Net, training: Training, images: Images, seed: int) -> Trained:
+        """Train an image net, or take it from the cache; the seed gives its first weights and the order of images.
+
+        Labels are those of `images`: for nets that memorise, pass images whose labels were permuted.
+        """
+
+        def build() -> nn.Module:
+            return spec.build(images.shape, len(images.classes)).to(self.device)
+
+        def batches(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+            order = torch.randperm(len(images.train), generator=generator)
+            shifted = translated(images.train, training.translate, generator)
+            # A last batch of one image would have no variance for batch normalisation.
+            parts = [part for part in order.to(shifted.device).split(training.batch) if len(part) > 1]
+            return [(shifted[part], images.train_labels[part]) for part in parts]
+
+        def facts(net: nn.Module) -> dict[str, Any]:
+            n = len(images.test)
+            on_train = accuracy(net, images.train[:n], images.train_labels[:n])
+            return {"accuracy": accuracy(net, images.test, images.test_labels), "train_accuracy": on_train}
+
+        config = {"net": asdict(spec), "training": asdict(training), "data": images.config, "seed": seed}
+        return self.train(
+            f"{spec.kind}-{spec.width}", config, build, batches, classification_loss, training, seed, facts
+        )
+
+    def train(
+        self,
+        name: str,
+        config: dict[str, Any],
+        build: Callable[[], nn.Module],
+        batches: Callable[[torch.Generator], Sequence[Any]],
+        loss: Callable[[nn.Module, Any], Tensor],
+        training: Training,
+        seed: int,
+        facts: Callable[[nn.Module], dict[str, Any]],
+    ) -> Trained:
+        """Train any net, or take it from the cache.
+
+        Args:
+            name: What its file and the progress bar are called.
+            config: Everything that decides the result: net, training, data, seed.
+            build: Gives the net with fresh weights from torch's global generator, which is seeded before.
+            batches: Gives the batches of an epoch from a generator.
+            loss: Of the net on a batch.
+            training: How.
+            seed: Of weights and order.
+            facts: Plain numbers about the trained net (in evaluation mode), kept with it.
+        """
+
+        def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                net = build()
+            title = f"{name}, seed {seed}"
+            partial = self.cache.path(name, config, ".partial")
+            run = fit(net, batches, loss, training, seed, partial=partial, track=self.track, title=title)
+            about = {"seconds": run.seconds, "losses": run.losses} | facts(net.eval())
+            self.say(f"{title}: " + ", ".join(f"{k} {v:.3f}" for k, v in about.items() if isinstance(v, float)))
+            return _flat(run), about
+
+        tensors, about, was_there = self.cache.tensors(name, config, make)
+        self.seconds_before += about["seconds"] * was_there
+        return Trained(_by_step(tensors), build, about)
+
+    def analysis(self, part: str, config: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """Give plain data that an analysis makes, or made in an earlier run; as JSON holds it (tuples are lists).
+
+        Args:
+            part: Which analysis of this figure, also the name of its file.
+            config: Everything that decides the result: settings, seed, data.
+            make: Computes it.
+        """
+
+        # The time counts once more in a later run's record; training inside `make` counts there by itself.
+        def timed() -> dict[str, Any]:
+            start, before = perf_counter(), self.seconds_before
+            with heard() as said:
+                values = make()
+            return {
+                "values": values,
+                "seconds": perf_counter() - start + self.seconds_before - before,
+                "warnings": said,
+            }
+
+        stored, was_there = self.cache.values(f"{self.name}-{part}", config, timed)
+        self.seconds_before += stored["seconds"] * was_there
+        self.warnings += [text for text in stored["warnings"] if text not in self.warnings]
+        return stored["values"]
+
+    def track(self, items: Iterable[Any], title: str) -> Iterator[Any]:
+        """Iterate with a progress bar where standard error is a terminal."""
+        if not sys.stderr.isatty():
+            yield from items
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield from bar.track(items, description=title)
+
+    def config(self, **others: Any) -> dict[str, Any]:
+        """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
+        return {key: value for key, value in asdict(self.settings).items() if key != "seeds"} | others
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collect what svcca warns of, each text once, instead of printing it; other warnings go on."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SvccaWarning)
+        yield said
+    for warning in caught:
+        if not issubclass(warning.category, SvccaWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif str(warning.message) not in said:
+            said.append(str(warning.message))
+
+
+def classification_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Cross-entropy of a batch of images and labels."""
+    return cross_entropy(net(batch[0]), batch[1])
+
+
+def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of images that are classified right."""
+    with torch.no_grad():
+        right = [
+            (net(x).argmax(1) == y).sum() for x, y in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True)
+        ]
+    return float(torch.stack(right).sum()) / len(images)
+
+
+def with_labels(images: Images, labels: Tensor, name: str) -> Images:
+    """Give the same images with other training labels."""
+    return replace(images, train_labels=labels, name=f"{images.name} {name}")
+
+
+def _flat(run: Run) -> dict[str, Tensor]:
+    return {f"{step}|{key}": value for step, state in run.states.items() for key, value in state.items()}
+
+
+def _by_step(tensors: dict[str, Tensor]) -> dict[int, State]:
+    states: dict[int, State] = {}
+    for key, value in tensors.items():
+        step, name = key.split("|", 1)
+        states.setdefault(int(step), {})[name] = value
+    return states

@@ -1,0 +1,175 @@
+"""One training loop for all: deterministic, interruptible, keeping snapshots on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from reproduce.cache import VERSION, write
+
+SAVE_EVERY = 30.0
+"""Seconds of training after which the state of a run is written, at the end of an epoch."""
+
+State = dict[str, Tensor]
+Track = Callable[[Iterable[int], str], Iterable[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a net is trained: what a trained one is keyed by.
+
+    Attributes:
+        epochs: Passes over the training data.
+        batch: Samples (or sequences) a step.
+        optimizer: "adam" or "sgd" (with momentum 0.9).
+        learning_rate: At the start.
+        decay_at: Fractions of training at which the learning rate is divided by ten.
+        translate: Largest random translation of an image in pixels, zeros coming in; 0 leaves images as they are.
+        snapshots: Weights are kept at so many places of equal distance beside the last: 20 keeps 21, step 0 among them.
+        clip: Largest norm of the gradient; 0 does not clip.
+    """
+
+    epochs: int
+    batch: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    translate: int = 0
+    snapshots: int = 0
+    clip: float = 0.0
+
+    def snapshot_steps(self, n_steps: int) -> list[int]:
+        """Steps after which weights are kept; the last step always."""
+        return sorted(
+            {round(i * n_steps / self.snapshots) for i in range(self.snapshots)} | {n_steps}
+            if self.snapshots
+            else {n_steps}
+        )
+
+
+@dataclass
+class Run:
+    """A training run, so far or complete: weights by step, mean loss of each epoch, and what it took."""
+
+    states: dict[int, State]
+    losses: list[float]
+    seconds: float
+
+
+def fit(
+    net: nn.Module,
+    batches: Callable[[torch.Generator], Sequence[Any]],
+    loss: Callable[[nn.Module, Any], Tensor],
+    training: Training,
+    seed: int,
+    *,
+    partial: Path,
+    track: Track,
+    title: str,
+) -> Run:
+    """Train a net in place.
+
+    All randomness of an epoch comes from the seed and the number of the epoch, so that a run that was killed goes on
+    from `partial` to the same weights as one that was not.
+
+    Args:
+        net: With its first weights; left in training mode.
+        batches: Gives the batches of an epoch, always as many, from a generator of that epoch.
+        loss: Of the net on a batch.
+        training: How.
+        seed: Of the order of the batches, and of dropout.
+        partial: Where the state of an unfinished run is kept; removed at the end.
+        track: Iterates with a progress bar.
+        title: What the progress bar says.
+    """
+    n_batches = len(batches(torch.Generator().manual_seed(0)))
+    n_steps = training.epochs * n_batches
+    wanted = set(training.snapshot_steps(n_steps))
+    optimizer = _optimizer(net, training)
+    steps = [round(fraction * n_steps) for fraction in training.decay_at]
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps)
+    run = Run({0: _copy(net)} if 0 in wanted else {}, [], 0.0)
+    parts = {"net": net, "optimizer": optimizer, "scheduler": scheduler}
+    _resume(run, parts, partial, asdict(training) | {"seed": seed, "title": title})
+    saved = run.seconds
+    for epoch in track(range(len(run.losses), training.epochs), title):
+        start, total = perf_counter(), 0.0
+        step = epoch * n_batches
+        with torch.random.fork_rng():
+            torch.manual_seed(_epoch_seed(seed, epoch))
+            net.train()
+            for batch in batches(torch.Generator().manual_seed(_epoch_seed(seed, epoch))):
+                optimizer.zero_grad()
+                value = loss(net, batch)
+                value.backward()
+                if training.clip:
+                    nn.utils.clip_grad_norm_(net.parameters(), training.clip)
+                optimizer.step()
+                scheduler.step()
+                total += float(value.detach())
+                step += 1
+                if step in wanted:
+                    run.states[step] = _copy(net)
+        run.losses.append(total / n_batches)
+        run.seconds += perf_counter() - start
+        if run.seconds - saved > SAVE_EVERY and epoch + 1 < training.epochs:
+            _save(run, parts, partial, asdict(training) | {"seed": seed, "title": title})
+            saved = run.seconds
+    partial.unlink(missing_ok=True)
+    return run
+
+
+def translated(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Shift every image by its own random number of pixels, at most `most` either way; zeros come in."""
+    if not most:
+        return images
+    n, _, height, width = images.shape
+    rows, columns = torch.randint(0, 2 * most + 1, (2, n), generator=generator)
+    rows = (rows[:, None] + torch.arange(height)).to(images.device)
+    columns = (columns[:, None] + torch.arange(width)).to(images.device)
+    padded = pad(images, (most,) * 4).permute(0, 2, 3, 1)
+    index = torch.arange(n, device=images.device)[:, None, None]
+    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def _optimizer(net: nn.Module, training: Training) -> torch.optim.Optimizer:
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(net.parameters(), lr=training.learning_rate, momentum=0.9)
+    return torch.optim.Adam(net.parameters(), lr=training.learning_rate)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return 1_000_003 * (seed + 1) + epoch
+
+
+def _copy(net: nn.Module) -> State:
+    return {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
+
+
+def _save(run: Run, parts: dict[str, Any], partial: Path, config: dict[str, Any]) -> None:
+    stored = {name: part.state_dict() for name, part in parts.items()} | {"states": run.states, "losses": run.losses}
+    stored |= {"seconds": run.seconds, "config": config, "version": VERSION}
+    write(partial, lambda temporary: torch.save(stored, temporary))
+
+
+def _resume(run: Run, parts: dict[str, Any], partial: Path, config: dict[str, Any]) -> None:
+    """Go on from what an interrupted run left; what is damaged or of another configuration is not used."""
+    try:
+        stored = torch.load(partial, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError):
+        return
+    if stored.get("config") != config or stored.get("version") != VERSION:
+        return
+    for name, part in parts.items():
+        part.load_state_dict(stored[name])
+    run.states.update(stored["states"])
+    run.losses.extend(stored["losses"])
+    run.seconds = stored["seconds"]
