@@ -53,7 +53,7 @@ def main(
             record = run(
                 name, preset, out, data=data, seeds=seeds, say=lambda line: console.print(f"  {line}", style="dim")
             )
-        except (ReproduceError, OSError) as error:
+        except ReproduceError as error:
             failed.append(name)
             console.print(f"error: {error}", style="red", markup=False)
             continue

@@ -14,12 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reproduce.errors import ReproduceError, message
+
 VERSION = 1
 """Of what is stored. Raised whenever the same configuration would give another result: nets, data, training."""
 
 
 class Cache:
-    """A folder of results, each named by a hash of its configuration and carrying the configuration itself.
+    """Results in a folder that is there, each named by a hash of its configuration, which it also carries.
 
     A file is written beside its place and moved there when it is complete, so that an interrupted run or a full disk
     leaves nothing that would be read. One of another version, or one that cannot be read, is made again.
@@ -28,7 +30,6 @@ class Cache:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self.folder = folder
         self._say = say
-        folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str, config: dict[str, Any], suffix: str) -> Path:
         """Where the result of this configuration lies, or will lie."""
@@ -41,8 +42,9 @@ class Cache:
         if path.exists():
             with suppress(ValueError, OSError):
                 stored = json.loads(path.read_text(encoding="utf-8"))
-                if self._is_current(path, config, stored):
+                if _is_current(config, stored):
                     return stored["values"], True
+            self._say_again(path)
         plain = json.loads(json.dumps(make()))  # what a later run will read, also in this one
         text = json.dumps({"version": VERSION, "config": config, "values": plain})
         write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -56,29 +58,40 @@ class Cache:
         if path.exists():
             with suppress(SafetensorError, OSError, ValueError), safe_open(path, "pt") as file:
                 stored = json.loads((file.metadata() or {}).get("reproduce", "{}"))
-                if self._is_current(path, config, stored):
+                if _is_current(config, stored):
                     return {key: file.get_tensor(key) for key in file.keys()}, stored["facts"], True  # noqa: SIM118
-            self._say(f"{path.name} is from another version, or damaged: made again")
+            self._say_again(path)
         tensors, facts = make()
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         about = {"reproduce": json.dumps({"version": VERSION, "config": config, "facts": facts})}
         write(path, lambda temporary: save_file(plain, temporary, metadata=about))
         return plain, facts, False
 
-    def _is_current(self, path: Path, config: dict[str, Any], stored: Any) -> bool:
-        found = stored if isinstance(stored, dict) else {}
-        return found.get("version") == VERSION and _canonical(found.get("config")) == _canonical(config)
+    def _say_again(self, path: Path) -> None:
+        self._say(f"{path.name} is from another version, or damaged: made again")
 
 
 def write(path: Path, fill: Callable[[Path], Any]) -> Path:
-    """Let `fill` write a temporary file beside `path`, then move it there; nothing stays behind if it fails."""
+    """Let `fill` write a temporary file beside `path`, then move it there; nothing stays behind if it fails.
+
+    Raises:
+        ReproduceError: If it cannot be written; the file is named.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         fill(temporary)
         temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors word a full disk in their own way
+        remedy = "Free space there, or name another folder with --out"
+        raise ReproduceError(message(f"write {path}", "to write the file", str(error), remedy)) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _is_current(config: dict[str, Any], stored: Any) -> bool:
+    found = stored if isinstance(stored, dict) else {}
+    return found.get("version") == VERSION and _canonical(found.get("config")) == _canonical(config)
 
 
 def _canonical(config: Any) -> str:

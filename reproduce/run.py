@@ -72,12 +72,21 @@ def run(
     settings = module.SETTINGS[preset]
     if seeds is not None:
         settings = replace(settings, seeds=seeds)
-    out.mkdir(parents=True, exist_ok=True)
-    study = Study(name, preset, settings, data, Cache(cache or out / "cache", say), say)
+    stored = Cache(_made(cache or _made(out) / "cache"), say)
+    study = Study(name, preset, settings, data, stored, say)
     start = perf_counter()
     with heard() as said:
         outcome = module.run(study)
     study.warnings += [text for text in said if text not in study.warnings]
     record = Record.of(study, title(name), module.ITEMS, outcome, perf_counter() - start + study.seconds_before)
-    record.save(out, outcome.figures)
+    record.save(_made(out), outcome.figures)
     return record
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where, remedy = "reproduce", "Name another folder with --out"
+        raise ReproduceError(message(where, "a folder to write to", f"{folder}: {error.strerror}", remedy)) from error
+    return folder

@@ -25,7 +25,7 @@ from reproduce.data import text as text_data
 from reproduce.data.images import Images
 from reproduce.data.text import Text
 from reproduce.nets import Net
-from reproduce.training import Run, State, Training, fit, translated
+from reproduce.training import Run, State, Training, fit, forked_rng, translated
 from svcca import SvccaWarning
 
 PRESETS = ("quick", "cpu", "full")
@@ -167,7 +167,7 @@ class Study:
         """
 
         def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
-            with torch.random.fork_rng():
+            with forked_rng():
                 torch.manual_seed(seed)
                 net = build()
             title = f"{name}, seed {seed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -48,11 +49,8 @@ class Training:
 
     def snapshot_steps(self, n_steps: int) -> list[int]:
         """Steps after which weights are kept; the last step always."""
-        return sorted(
-            {round(i * n_steps / self.snapshots) for i in range(self.snapshots)} | {n_steps}
-            if self.snapshots
-            else {n_steps}
-        )
+        on_the_way = {round(i * n_steps / self.snapshots) for i in range(self.snapshots)}
+        return sorted(on_the_way | {n_steps})
 
 
 @dataclass
@@ -103,7 +101,7 @@ def fit(
     for epoch in track(range(len(run.losses), training.epochs), title):
         start, total = perf_counter(), 0.0
         step = epoch * n_batches
-        with torch.random.fork_rng():
+        with forked_rng():
             torch.manual_seed(_epoch_seed(seed, epoch))
             net.train()
             for batch in batches(torch.Generator().manual_seed(_epoch_seed(seed, epoch))):
@@ -125,6 +123,11 @@ def fit(
             saved = run.seconds
     partial.unlink(missing_ok=True)
     return run
+
+
+def forked_rng() -> AbstractContextManager[None]:
+    """Give torch's global generators back as they were, on all devices."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def translated(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
@@ -164,7 +167,7 @@ def _resume(run: Run, parts: dict[str, Any], partial: Path, config: dict[str, An
     """Go on from what an interrupted run left; what is damaged or of another configuration is not used."""
     try:
         stored = torch.load(partial, weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError):
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, UnpicklingError):
         return
     if stored.get("config") != config or stored.get("version") != VERSION:
         return

@@ -30,5 +30,5 @@ def test_a_figure_is_drawn_and_judged(name, tmp_path, cache):
 def test_a_figure_says_what_it_is(name):
     module = load(name)
     assert len(title(name)) < 120
-    assert module.ITEMS == tuple(sorted(module.ITEMS))
+    assert tuple(sorted(module.ITEMS)) == module.ITEMS
     assert set(module.SETTINGS) == {"quick", "cpu", "full"}

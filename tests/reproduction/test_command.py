@@ -1,0 +1,130 @@
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from reproduce import __main__ as command
+from reproduce import run as run_module
+from reproduce.errors import ReproduceError
+from reproduce.run import load, names, run
+from typer.testing import CliRunner
+
+ROOT = Path(run_module.__file__).parent
+CHEAP = "two_seeds"
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    monkeypatch.delenv("SVCCA_DATA", raising=False)
+    app = typer.Typer()
+    app.command()(command.main)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_list_names_every_figure(invoke):
+    result = invoke("list")
+    assert result.exit_code == 0
+    assert all(name[:8] in result.output for name in names())
+
+
+def test_a_figure_is_run_by_name_and_leaves_its_record_and_picture(invoke, tmp_path):
+    result = invoke(CHEAP, "--out", tmp_path / "new", "--seeds", 2)
+    assert result.exit_code == 0, result.output
+    assert "≥" in result.output
+    record = json.loads((tmp_path / "new" / f"{CHEAP}.json").read_text())
+    assert (record["name"], record["preset"], record["settings"]["seeds"]) == (CHEAP, "quick", 2)
+    assert all(len(claim["values"]) == 2 for claim in record["claims"])
+    assert {"processor", "cores", "gpu", "torch", "svcca"} <= set(record["hardware"])
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cache", f"{CHEAP}.json", f"{CHEAP}.png"]
+
+
+def test_a_second_run_computes_nothing_again_and_says_the_same(tmp_path, monkeypatch):
+    first = run(CHEAP, "quick", tmp_path, seeds=2).plain
+
+    def never(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("reproduce.study.fit", never)
+    monkeypatch.setattr("svcca.compare", never)
+    again = run(CHEAP, "quick", tmp_path, seeds=2).plain
+    assert again["claims"] == first["claims"]
+    assert again["warnings"] == first["warnings"]
+    assert again["seconds"] == pytest.approx(first["seconds"], rel=0.5)
+
+
+def test_more_seeds_use_what_is_there(tmp_path, monkeypatch):
+    run(CHEAP, "quick", tmp_path, seeds=1)
+    trained = []
+    real = run_module.Study.train
+    monkeypatch.setattr(
+        run_module.Study,
+        "train",
+        lambda self, name, config, *rest: (trained.append(config["seed"]), real(self, name, config, *rest))[1],
+    )
+    before = {path.name for path in (tmp_path / "cache").iterdir()}
+    run(CHEAP, "quick", tmp_path, seeds=2)
+    new = {path.name for path in (tmp_path / "cache").iterdir()} - before
+    assert trained == [0, 1, 2]
+    assert len([name for name in new if name.endswith(".safetensors")]) == 1
+
+
+def test_all_runs_every_figure_and_a_failure_does_not_stop_the_others(invoke, tmp_path, monkeypatch):
+    ran = []
+
+    def one(name, preset, out, **options):
+        ran.append(name)
+        if name == names()[0]:
+            raise ReproduceError("read it: expected data; got none. Give it")
+        return type("Record", (), {"plain": {"claims": [], "seconds": 0.0}})
+
+    monkeypatch.setattr(command, "run", one)
+    result = invoke("all", "--out", tmp_path)
+    assert ran == names()
+    assert result.exit_code == 1
+    assert "expected data; got none" in result.output
+
+
+@pytest.mark.parametrize("name", ["two_seed", "nothing at all"])
+def test_an_unknown_figure_is_an_error_before_anything_runs(invoke, tmp_path, name):
+    result = invoke(CHEAP, name, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ReproduceError, match=r"expected the name of a figure, such as .*two_seeds"):
+        load(name)
+
+
+def test_an_unknown_preset_lists_the_known_ones(tmp_path):
+    with pytest.raises(ReproduceError, match="one of quick, cpu, full; got 'fast'"):
+        run(CHEAP, "fast", tmp_path)
+
+
+def test_a_preset_that_needs_data_says_so(invoke, tmp_path):
+    result = invoke(CHEAP, "--preset", "cpu", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "Give it as --data or in SVCCA_DATA" in result.output.replace("\n", " ")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReproduceError, match=r"expected a folder to write to; got .*file"):
+        run(CHEAP, "quick", tmp_path / "file")
+
+
+def test_help_says_what_the_presets_are(invoke):
+    output = invoke("--help").output
+    assert "list | all | NAME" in output
+    assert "quick" in output
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_public_names_of_the_library_are_used(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            imported = [node.module or ""]
+        assert not any(name.startswith("svcca.") and not name.startswith("svcca.integrations.") for name in imported)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "svcca":
+            assert node.attr in sys.modules["svcca"].__all__
