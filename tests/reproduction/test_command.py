@@ -49,9 +49,9 @@ def test_a_second_run_computes_nothing_again_and_says_the_same(tmp_path, monkeyp
     monkeypatch.setattr("reproduce.study.fit", never)
     monkeypatch.setattr("svcca.compare", never)
     again = run(CHEAP, "quick", tmp_path, seeds=2).plain
+    assert first["warnings"]
     assert again["claims"] == first["claims"]
     assert again["warnings"] == first["warnings"]
-    assert again["seconds"] == pytest.approx(first["seconds"], rel=0.5)
 
 
 def test_more_seeds_use_what_is_there(tmp_path, monkeypatch):
@@ -67,7 +67,7 @@ def test_more_seeds_use_what_is_there(tmp_path, monkeypatch):
     run(CHEAP, "quick", tmp_path, seeds=2)
     new = {path.name for path in (tmp_path / "cache").iterdir()} - before
     assert trained == [0, 1, 2]
-    assert len([name for name in new if name.endswith(".safetensors")]) == 1
+    assert sorted(Path(name).suffix for name in new) == [".json", ".safetensors"]
 
 
 def test_all_runs_every_figure_and_a_failure_does_not_stop_the_others(invoke, tmp_path, monkeypatch):

@@ -112,7 +112,15 @@ def test_what_an_interrupted_run_left_is_not_used_if_it_is_damaged_or_of_another
         monkeypatch.setattr(training_module, "VERSION", 99)
     elif damage != "other seed":
         path.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
-    assert same(trained(task, tmp_path), trained(task, tmp_path, name="clean.partial"))
+    epochs = []
+
+    def counted(items, title):
+        for epoch in items:
+            epochs.append(epoch)
+            yield epoch
+
+    assert same(trained(task, tmp_path, track=counted), trained(task, tmp_path, name="clean.partial"))
+    assert epochs == [0, 1, 2, 3]
 
 
 def test_the_callers_random_state_is_left_alone(task, tmp_path):
