@@ -1,19 +1,21 @@
 """App. Figure 4: two seeds of the conv net, layer against layer.
 
 Each net is compared with the net of the next seed, in all pairs of layers; a feature is a channel averaged over space.
+Beside them the same nets before training, whose layers are alike as far as they see the same images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import svcca
-from reproduce.claims import judge
-from reproduce.drawing import new_figure, tidy
+from reproduce.claims import Finding, judge
+from reproduce.drawing import band, new_figure, tidy
 from reproduce.shared_nets import SHARED, SharedNets
 from reproduce.study import Outcome, Settings, Study
 
@@ -39,38 +41,54 @@ def run(study: Study) -> Outcome:
     """Compare each net with the one of the next seed."""
     settings: TwoSeeds = study.settings
     images = settings.nets.images(study)
-    nets = [settings.nets.train_conv(study, images, seed).net() for seed in range(settings.seeds + 1)]
+    nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
     inputs = images.test[: settings.n_compared]
 
-    def compared(seed: int) -> dict[str, Any]:
-        matrix = svcca.compare(nets[seed], nets[seed + 1], inputs, layers=LAYERS, progress=False)
+    def compared(seed: int, step: int | None) -> dict[str, Any]:
+        first, second = (net.net(step) for net in nets[seed : seed + 2])
+        matrix = svcca.compare(first, second, inputs, layers=LAYERS, progress=False)
         return {"layers": [row.name for row in matrix.rows], "values": matrix.values.tolist()}
 
     config = study.config(data=images.config)
-    found = [study.analysis("pair", config | {"seed": s}, lambda s=s: compared(s)) for s in study.seeds]
-    values = np.array([pair["values"] for pair in found])
-    twins = values.diagonal(axis1=1, axis2=2)
-    findings = [
-        judge(
-            "The first layers of two nets are more alike than those in the middle.",
-            "similarity of the first layer to its twin, less that of the middle layers (second to last but one), mean",
-            twins[:, 0] - twins[:, 1:-1].mean(axis=1),
-            above=0.0,
-            limits=(-1, 1),
-        ),
-        judge(
-            "The last layers of two nets are more alike than those in the middle.",
-            "similarity of the last layer to its twin, less that of the middle layers (second to last but one), mean",
-            twins[:, -1] - twins[:, 1:-1].mean(axis=1),
-            above=0.0,
-            limits=(-1, 1),
-        ),
-    ]
-    return Outcome({"": draw(found[0]["layers"], values)}, findings)
+    found, before = (
+        [study.analysis("pair", config | {"seed": s, "step": step}, partial(compared, s, step)) for s in study.seeds]
+        for step in (None, 0)
+    )
+    values, untrained = (np.array([pair["values"] for pair in part]) for part in (found, before))
+    layers = found[0]["layers"]
+    return Outcome({"": draw(layers, values, untrained)}, judged(layers, values, untrained))
 
 
-def draw(layers: list[str], values: np.ndarray[Any, Any]) -> Figure:
-    """Draw the mean matrix, and the similarity of twins with a line a pair of nets."""
+def judged(layers: list[str], values: np.ndarray[Any, Any], untrained: np.ndarray[Any, Any]) -> list[Finding]:
+    """Judge matrices (n_pairs, n_layers, n_layers) after training and before."""
+    twins, twins_before = (part.diagonal(axis1=1, axis2=2) for part in (values, untrained))
+    middle, n_conv = twins[:, 1:-1].mean(axis=1), layers.index("fc1")
+    gained = twins - twins_before
+    to_middle = "similarity of the {} layer to its twin, less the mean over the layers between first and last"
+    after = "similarity to the twin after training, less that before, mean over the layers {}"
+    claims = {
+        "The first layers of two nets are more alike than those in the middle.": (
+            to_middle.format("first"),
+            twins[:, 0] - middle,
+        ),
+        "The last layers of two nets are more alike than those in the middle.": (
+            to_middle.format("last"),
+            twins[:, -1] - middle,
+        ),
+        "Control: convolutional layers of two nets are more alike after training than before.": (
+            after.format("up to pool2"),
+            gained[:, :n_conv].mean(axis=1),
+        ),
+        "Control: fully connected layers of two nets are more alike after training than before.": (
+            after.format("from fc1"),
+            gained[:, n_conv:].mean(axis=1),
+        ),
+    }
+    return [judge(claim, statistic, found, above=0.0, limits=(-1, 1)) for claim, (statistic, found) in claims.items()]
+
+
+def draw(layers: list[str], values: np.ndarray[Any, Any], untrained: np.ndarray[Any, Any]) -> Figure:
+    """Draw the mean matrix, and the similarity of twins before and after training."""
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     picture = left.imshow(values.mean(axis=0), vmin=0, vmax=1, cmap="magma")
@@ -79,11 +97,10 @@ def draw(layers: list[str], values: np.ndarray[Any, Any]) -> Figure:
     left.set_yticks(ticks, layers, fontsize=8)
     left.set(xlabel="layer, one seed", ylabel="layer, another seed")
     figure.colorbar(picture, ax=left, label="SVCCA similarity")
-    for pair in values:
-        right.plot(ticks, pair.diagonal(), color="C0", alpha=0.4, linewidth=1)
-    right.plot(ticks, values.mean(axis=0).diagonal(), color="C0", marker="o", label="mean over pairs of seeds")
+    band(right, ticks, values.diagonal(axis1=1, axis2=2), color="C0", marker="o", label="trained")
+    band(right, ticks, untrained.diagonal(axis1=1, axis2=2), color="0.5", linestyle=":", label="before training")
     right.set_xticks(ticks, layers, rotation=90, fontsize=8)
     right.set(ylabel="SVCCA similarity of a layer to its twin", ylim=(0, 1))
-    right.legend(frameon=False)
+    right.legend(frameon=False, loc="lower left")
     tidy(right)
     return figure
