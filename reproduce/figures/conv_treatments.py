@@ -181,7 +181,9 @@ def _names(found: list[dict[str, Any]]) -> list[str]:
 def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
     """Draw each treatment's value, chance and time, and beside them the value against the number of pixels."""
     figure = new_figure(9, 4)
-    bars, times, right = figure.subplots(1, 3, width_ratios=[1, 0.6, 1.3])
+    mosaic = [["bars", "times", "right"], ["bars", "times", "right"], ["bars", "times", "cost"]]
+    panes = figure.subplot_mosaic(mosaic, width_ratios=[1, 0.6, 1.3])
+    bars, times, right, cost = (panes[name] for name in ("bars", "times", "right", "cost"))
     names = _names(found)[::-1]
     for place, name in enumerate(names):
         pairs = [pair["treatments"][name] for pair in found]
@@ -211,13 +213,18 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
         middle, low, high = values.mean(axis=1), values.min(axis=1), values.max(axis=1)
         style = {"color": f"C{2 * number}", "marker": "os"[number], "markersize": 4, "capsize": 2, "linewidth": 1}
         right.errorbar(n_rows, middle, [middle - low, high - middle], label=labels[way], **style)
-    right.set(xscale="log", xlabel=f"pixels of {settings.layer} kept, of {settings.n_images:,} images")
+        cost.plot(
+            n_rows, np.mean([[rate["seconds"] for rate in pair] for pair in points], axis=0), color=f"C{2 * number}"
+        )
     taken = [rate["rows"] for rate in found[0]["subsampled"][WAYS[0]]]
-    right.set_xticks(taken, [f"{number:,}" for number in taken], rotation=45, fontsize=8)
-    right.minorticks_off()
+    for ax, labels_below in ((right, [""] * len(taken)), (cost, [f"{number:,}" for number in taken])):
+        ax.set(xscale="log")
+        ax.set_xticks(taken, labels_below, rotation=45, fontsize=8)
+        ax.minorticks_off()
     right.set_ylabel("SVCCA similarity by pixels")
+    cost.set(ylim=(0, None), ylabel="seconds", xlabel=f"pixels of {settings.layer} kept, {settings.n_images:,} images")
     handles = [each for ax in (bars, right) for each in ax.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, frameon=False, fontsize=8, ncols=4, loc="outside upper center")
-    for ax in (bars, times, right):
+    for ax in (bars, times, right, cost):
         tidy(ax)
     return figure

@@ -83,7 +83,7 @@ def run(study: Study) -> Outcome:
             limits=(-1, 1),
         ),
         judge(
-            "Directions that had not settled keep moving after performance has converged, those that had do not.",
+            "After performance has converged, directions that had not settled move more than those that had.",
             "correlation lost between convergence of the accuracy and the end: unsettled less settled directions",
             movement_after(unsettled, starts) - movement_after(settled, starts),
             above=0.0,
