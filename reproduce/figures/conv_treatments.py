@@ -61,13 +61,14 @@ def run(study: Study) -> Outcome:
     """Compare each net's layer with that of the net of the next seed, by every treatment."""
     settings: ConvTreatments = study.settings
     images = settings.nets.images(study)
+    nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
 
     def compared(seed: int) -> dict[str, Any]:
-        nets = [settings.nets.train_conv(study, images, number).net() for number in (seed, seed + 1)]
         # "fourier" keeps a layer's maps as they are.
         inputs, layer = images.test[: settings.n_images], settings.layer
         x, y = (
-            svcca.activations(net, inputs, layers=[layer], observe="fourier", progress=False)[layer] for net in nets
+            svcca.activations(trained.net(), inputs, layers=[layer], observe="fourier", progress=False)[layer]
+            for trained in nets[seed : seed + 2]
         )
         return {"treatments": treated(x, y), "subsampled": subsampled(x, y, settings.rates, settings.draws)}
 

@@ -65,12 +65,12 @@ def run(study: Study) -> Outcome:
     """Follow both sets in each net, and judge them after its accuracy has converged."""
     settings: DirectionsThroughTraining = study.settings
     images = settings.nets.images(study)
-
-    def followed(seed: int) -> dict[str, Any]:
-        return follow(settings.nets.train_conv(study, images, seed), images, settings, seed)
-
+    nets = [settings.nets.train_conv(study, images, seed) for seed in study.seeds]
     config = study.config(data=images.config)
-    found = [study.analysis("net", config | {"seed": s}, lambda s=s: followed(s)) for s in study.seeds]
+    found = [
+        study.analysis("net", config | {"seed": s}, lambda s=s: follow(nets[s], images, settings, s))
+        for s in study.seeds
+    ]
     settled, unsettled = (np.array([net["sets"][kind] for net in found]) for kind in ("settled", "unsettled"))
     accuracies = [net["accuracies"] for net in found]
     starts = [converged_at(curve, settings.tolerance) for curve in accuracies]

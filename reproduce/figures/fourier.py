@@ -65,23 +65,23 @@ def run(study: Study) -> Outcome:
     """Look at images, then at layers of circular nets, then at the nets as they are."""
     settings: FourierSettings = study.settings
     images = settings.nets.images(study)
-    config = study.config(data=images.config)
+    nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
+    config, n_pairs = study.config(data=images.config), settings.n_pairs
 
     def of_images(seed: int) -> dict[str, Any]:
         part = images.train[seed * settings.n_part : (seed + 1) * settings.n_part]
-        gap = svcca.translation_gap(part, n_pairs=settings.n_pairs, seed=seed)
+        gap = svcca.translation_gap(part, n_pairs=n_pairs, seed=seed)
         matrices = covariances(resized(part[:, :1], DRAWN)[:, 0])
         return {"before": gap.before, "after": gap.after, "matrices": matrices}
 
     def of_nets(seed: int) -> dict[str, Any]:
-        one, other = (settings.nets.train_conv(study, images, number) for number in (seed, seed + 1))
-        nets = {"zeros": one.net(), "circular": circular(one.net()), "untrained": one.net(one.steps[0])}
-        inputs = images.test[: settings.n_gap]
+        one, other = nets[seed : seed + 2]
+        kinds = {"zeros": one.net(), "circular": circular(one.net()), "untrained": one.net(one.steps[0])}
         gaps = {}
-        for name, net in nets.items():
+        for name, net in kinds.items():
+            inputs = images.test[: settings.n_gap]
             maps = svcca.activations(net, inputs, layers=LAYERS, observe="fourier", progress=False)
-            every = (svcca.translation_gap(maps[layer], n_pairs=settings.n_pairs, seed=seed) for layer in LAYERS)
-            gaps[name] = [gap.after for gap in every]
+            gaps[name] = [svcca.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS]
         pair = [circular(trained.net())[:N_LAYERS].double() for trained in (one, other)]
         exact = [both_ways(*pair, resized(images.test[: settings.n_exact], size)) for size in settings.sizes]
         return {"gaps": gaps, "exact": exact}

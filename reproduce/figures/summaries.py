@@ -64,9 +64,10 @@ def run(study: Study) -> Outcome:
     """Compare the layer of each net with the five others, by five summaries, at all sample sizes."""
     settings: Summaries = study.settings
     images = settings.nets.images(study)
+    nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
 
     def compared(seed: int) -> dict[str, Any]:
-        one, other = (settings.nets.train_conv(study, images, number) for number in (seed, seed + 1))
+        one, other = nets[seed : seed + 2]
         x, twin, untrained = (
             svcca.activations(net, images.test, layers=[settings.layer], progress=False)[settings.layer]
             for net in (one.net(), other.net(), other.net(other.steps[0]))
