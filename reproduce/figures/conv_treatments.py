@@ -1,12 +1,13 @@
 """Tutorials: one conv layer in two nets, treated in six ways before CCA.
 
 Space folded into samples (all positions, or a choice of them), space folded away by averaging, maps resized, maps
-flattened, and flattened maps by the Fourier way; each with its chance level and its time.
+flattened, and flattened maps by the Fourier way; each with its chance level, its time, and the nets before training.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -64,16 +65,21 @@ def run(study: Study) -> Outcome:
     nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
 
     def compared(seed: int) -> dict[str, Any]:
-        # "fourier" keeps a layer's maps as they are.
-        inputs, layer = images.test[: settings.n_images], settings.layer
-        x, y = (
-            svcca.activations(trained.net(), inputs, layers=[layer], observe="fourier", progress=False)[layer]
-            for trained in nets[seed : seed + 2]
-        )
-        return {"treatments": treated(x, y), "subsampled": subsampled(x, y, settings.rates, settings.draws)}
+        def maps(step: int | None) -> list[Tensor]:
+            # "fourier" keeps a layer's maps as they are.
+            inputs, layer = images.test[: settings.n_images], settings.layer
+            both = (net.net(step) for net in nets[seed : seed + 2])
+            return [
+                svcca.activations(net, inputs, layers=[layer], observe="fourier", progress=False)[layer] for net in both
+            ]
+
+        x, y = maps(None)
+        untrained = {name: treatment["value"] for name, treatment in treated(*maps(0)).items()}
+        subsamples = subsampled(x, y, settings.rates, settings.draws)
+        return {"treatments": treated(x, y), "untrained": untrained, "subsampled": subsamples}
 
     config = study.config(data=images.config)
-    found = [study.analysis("pair", config | {"seed": s}, lambda s=s: compared(s)) for s in study.seeds]
+    found = [study.analysis("pair", config | {"seed": s}, partial(compared, s)) for s in study.seeds]
     treatments = {name: np.array([pair["treatments"][name]["value"] for pair in found]) for name in _names(found)}
     pixels = treatments["pixels"]
     share = f"1 in {round(1 / settings.claimed)}"
@@ -182,7 +188,7 @@ def _names(found: list[dict[str, Any]]) -> list[str]:
 def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
     """Draw each treatment's value, chance and time, and beside them the value against the number of pixels."""
     figure = new_figure(9, 4)
-    mosaic = [["bars", "times", "right"], ["bars", "times", "right"], ["bars", "times", "cost"]]
+    mosaic: list[Any] = [["bars", "times", "right"], ["bars", "times", "right"], ["bars", "times", "cost"]]
     panes = figure.subplot_mosaic(mosaic, width_ratios=[1, 0.6, 1.3])
     bars, times, right, cost = (panes[name] for name in ("bars", "times", "right", "cost"))
     names = _names(found)[::-1]
@@ -192,8 +198,10 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
         bars.barh(place, np.mean(values), color="C0", alpha=0.35)
         bars.plot(values, [place] * len(values), "o", color="C0", markersize=3)
         level = np.mean([pair["chance"] for pair in pairs])
+        bars.plot([pair["untrained"][name] for pair in found], [place] * len(found), "x", color="black", markersize=4)
         bars.plot([level, level], [place - 0.4, place + 0.4], color="C1", linewidth=2)
         times.plot(np.mean([pair["seconds"] for pair in pairs]), place, "o", color="C0")
+    bars.plot([], [], "x", color="black", markersize=4, label="untrained nets")
     bars.plot([], [], color="C1", linewidth=2, label="chance")
     bars.set_yticks(range(len(names)), names)
     bars.set(xlabel="SVCCA similarity", xlim=(0, 1))
@@ -202,7 +210,7 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
     times.grid(axis="x", color="0.9")
     whole = np.mean([pair["treatments"]["pixels"]["value"] for pair in found])
     right.axhspan(whole - 0.02, whole + 0.02, color="0.92", zorder=0, label="all pixels ± 0.02")
-    labels = {"positions": "positions, the same in all images", "rows": "pixels of any image and position"}
+    labels = {"positions": "positions, the same in all images", "rows": "pixels of any position"}
     for number, way in enumerate(WAYS):
         points = [pair["subsampled"][way] for pair in found]
         # Each pair of nets less its own value by all pixels, so that the spread is that of the draws.
@@ -212,7 +220,13 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
         n_rows = np.array([rate["rows"] for rate in points[0]]) * (1.06 if number else 0.94)
         values = whole + offsets.transpose(1, 0, 2).reshape(len(n_rows), -1)
         middle, low, high = values.mean(axis=1), values.min(axis=1), values.max(axis=1)
-        style = {"color": f"C{2 * number}", "marker": "os"[number], "markersize": 4, "capsize": 2, "linewidth": 1}
+        style: dict[str, Any] = {
+            "color": f"C{2 * number}",
+            "marker": "os"[number],
+            "markersize": 4,
+            "capsize": 2,
+            "linewidth": 1,
+        }
         right.errorbar(n_rows, middle, [middle - low, high - middle], label=labels[way], **style)
         cost.plot(
             n_rows, np.mean([[rate["seconds"] for rate in pair] for pair in points], axis=0), color=f"C{2 * number}"
@@ -225,7 +239,7 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
     right.set_ylabel("SVCCA similarity by pixels")
     cost.set(ylim=(0, None), ylabel="seconds", xlabel=f"pixels of {settings.layer} kept, {settings.n_images:,} images")
     handles = [each for ax in (bars, right) for each in ax.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, frameon=False, fontsize=8, ncols=4, loc="outside upper center")
+    figure.legend(handles=handles, frameon=False, fontsize=8, ncols=5, loc="outside upper center")
     for ax in (bars, times, right, cost):
         tidy(ax)
     return figure

@@ -10,6 +10,7 @@ layer is fitted to them, on the last the correlations are measured, so that chan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,7 @@ def run(study: Study) -> Outcome:
     nets = [settings.nets.train_conv(study, images, seed) for seed in study.seeds]
     config = study.config(data=images.config)
     found = [
-        study.analysis("net", config | {"seed": s}, lambda s=s: follow(nets[s], images, settings, s))
-        for s in study.seeds
+        study.analysis("net", config | {"seed": s}, partial(follow, nets[s], images, settings, s)) for s in study.seeds
     ]
     settled, unsettled = (np.array([net["sets"][kind] for net in found]) for kind in ("settled", "unsettled"))
     accuracies = [net["accuracies"] for net in found]

@@ -8,6 +8,7 @@ theorem assumes the layers of real nets are, which pad with zeros.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from time import perf_counter
 from typing import Any
@@ -82,12 +83,12 @@ def run(study: Study) -> Outcome:
             inputs = images.test[: settings.n_gap]
             maps = svcca.activations(net, inputs, layers=LAYERS, observe="fourier", progress=False)
             gaps[name] = [svcca.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS]
-        pair = [circular(trained.net())[:N_LAYERS].double() for trained in (one, other)]
-        exact = [both_ways(*pair, resized(images.test[: settings.n_exact], size)) for size in settings.sizes]
+        first, second = (circular(trained.net())[:N_LAYERS].double() for trained in (one, other))
+        exact = [both_ways(first, second, resized(images.test[: settings.n_exact], size)) for size in settings.sizes]
         return {"gaps": gaps, "exact": exact}
 
-    parts = [study.analysis("images", config | {"seed": s}, lambda s=s: of_images(s)) for s in study.seeds]
-    found = [study.analysis("nets", config | {"seed": s}, lambda s=s: of_nets(s)) for s in study.seeds]
+    parts = [study.analysis("images", config | {"seed": s}, partial(of_images, s)) for s in study.seeds]
+    found = [study.analysis("nets", config | {"seed": s}, partial(of_nets, s)) for s in study.seeds]
     zeros, wrapped = (np.mean([net["gaps"][name] for net in found], axis=1) for name in ("zeros", "circular"))
     share: dict[str, Any] = {"limits": (0, 1)}
     findings = [
@@ -173,9 +174,8 @@ def covariances(maps: Tensor) -> dict[str, list[list[float]]]:
     one = (maps - maps.mean())[:, None]
     found = {}
     for name, rows in (("", one), ("translated ", translations(one))):
-        frequencies = torch.fft.fft2(rows, norm="ortho").flatten(1)
-        for domain, columns in (("pixels", rows.flatten(1)), ("frequencies", frequencies)):
-            found[name + domain] = ((columns.mH @ columns).abs() / len(rows)).tolist()
+        for domain, columns in (("pixels", rows), ("frequencies", torch.fft.fft2(rows, norm="ortho"))):
+            found[name + domain] = ((columns.flatten(1).mH @ columns.flatten(1)).abs() / len(rows)).tolist()
     return found
 
 
@@ -214,7 +214,7 @@ def largest_difference(one: Any, other: Any) -> float:
 
 
 def draw_covariances(part: dict[str, Any]) -> Figure:
-    """Draw the four covariances of one part of the images, each on the scale of its largest entry."""
+    """Draw the four covariances of one part of the images, each relative to its largest entry."""
     figure = new_figure(9, 2.7)
     for ax, (name, matrix) in zip(figure.subplots(1, 4), part.items(), strict=True):
         picture = ax.imshow((np.array(matrix) / np.max(matrix)).clip(1e-5), norm=LogNorm(1e-5, 1), cmap="magma")

@@ -7,6 +7,7 @@ rows in another order, and Gaussian noise of equal size, over more and more imag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def run(study: Study) -> Outcome:
         return {"sizes": sizes, "values": [summarised(x[:n], twin[:n], untrained[:n], seed) for n in sizes]}
 
     config = study.config(data=images.config)
-    found = [study.analysis("pair", config | {"seed": s}, lambda s=s: compared(s)) for s in study.seeds]
+    found = [study.analysis("pair", config | {"seed": s}, partial(compared, s)) for s in study.seeds]
     # (seeds, sizes, others, summaries)
     values = np.array([[[list(row[name].values()) for name in OTHERS] for row in pair["values"]] for pair in found])
     gaps = separation(values)
