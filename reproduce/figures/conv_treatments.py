@@ -207,6 +207,7 @@ def draw(found: list[dict[str, Any]], settings: ConvTreatments) -> Figure:
     bars.set(xlabel="SVCCA similarity", xlim=(0, 1))
     times.set_yticks(range(len(names)), [])
     times.set(xlabel="seconds", xscale="log", ylim=bars.get_ylim())
+    times.tick_params(axis="x", which="minor", labelbottom=False)
     times.grid(axis="x", color="0.9")
     whole = np.mean([pair["treatments"]["pixels"]["value"] for pair in found])
     right.axhspan(whole - 0.02, whole + 0.02, color="0.92", zorder=0, label="all pixels ± 0.02")

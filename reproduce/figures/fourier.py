@@ -49,7 +49,7 @@ class FourierSettings(Settings):
 
 
 SETTINGS = {
-    "quick": FourierSettings(seeds=2, nets=SHARED["quick"], n_part=600, sizes=(4, 8), n_gap=200, n_pairs=128),
+    "quick": FourierSettings(seeds=2, nets=SHARED["quick"], n_part=600, sizes=(4, 8), n_gap=200, n_pairs=64),
     "cpu": FourierSettings(nets=SHARED["cpu"], n_part=5000, sizes=(4, 6, 8, 10), n_gap=1000),
     "full": FourierSettings(seeds=5, nets=SHARED["full"], n_part=10_000, n_exact=250, sizes=(4, 6, 8), n_gap=1000),
 }
