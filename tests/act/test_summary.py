@@ -1,3 +1,4 @@
+import contextlib
 import math
 from itertools import pairwise
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from act.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
 from svcca import AdaptiveFreezing, FreezeTraining
@@ -97,6 +99,59 @@ def test_counting_leaves_the_network_as_it_was():
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         assert (parameter.grad is None) == (gradient is None)
         assert gradient is None or torch.equal(parameter.grad, gradient)
+
+
+class Attending(nn.Module):
+    """Attention with two heads between two linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        q, k, v = self.first(x).unflatten(-1, (6, 4)).transpose(1, 2).chunk(3, dim=1)
+        return self.last(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def test_attention_is_counted_forward_and_backward():
+    model, x = Attending(), torch.randn(3, 5, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    freezer = FreezeTraining(model, optimizer, schedule=[2], total_steps=4)
+    for _ in range(4):
+        model(x).square().mean().backward()
+        freezer.step()
+    first, last, attention = 2 * 15 * 8 * 24, 2 * 15 * 8 * 8, 2 * (2 * 3 * 2 * 5 * 5 * 4)
+    whole, frozen = freezer.summary().phases
+    assert whole.flops_per_step == 2 * first + 3 * last + 3 * attention  # backward, each product takes two
+    assert frozen.flops_per_step == first + 2 * last + attention
+
+
+def test_attention_that_the_cache_skips_is_counted(monkeypatch):
+    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
+    model, x = nn.Sequential(Attending(), nn.Linear(8, 2)), torch.randn(3, 5, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    freezer = FreezeTraining(model, optimizer, blocks=["0", "1"], schedule=[2], total_steps=8, cache="memory")
+    for _ in range(8):
+        model(x).square().mean().backward()
+        freezer.step()
+    last = 2 * 15 * 8 * 2
+    assert [(p.n_skipped, p.flops_per_step) for p in freezer.summary().phases][-1] == (1, 2 * last)
+
+
+def test_snapshots_count_attention():
+    schedule = AdaptiveFreezing(torch.randn(100, 5, 8), every=2, start=0.9, observe="tokens")
+    overhead = []
+    for context in (contextlib.nullcontext(), sdpa_kernel(SDPBackend.MATH)):
+        model = Attending()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=10)
+        with context:
+            for _ in range(4):
+                model(torch.randn(3, 5, 8)).square().mean().backward()
+                freezer.step()
+        overhead.append(freezer.summary().overhead_flops)
+    assert overhead[0] == overhead[1]
 
 
 def test_what_its_owner_froze_is_not_counted_as_learning():

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from svcca.act.blocks import Block
+from svcca.act.counting import counting_flops
 from svcca.act.savings import Clock
 from svcca.capture.batches import Forward, device_of
 from svcca.capture.rules import Observe
@@ -140,7 +140,7 @@ class Convergence:
     def _snapshot(self, step: int, settings: Settings) -> Snapshot:
         observe, forward = self._schedule.observe, self._schedule.forward
         if self._flops is None:  # every later one is the same pass; counting takes time
-            with FlopCounterMode(display=False) as counter:
+            with counting_flops(device_of(self._model)) as counter:
                 snapshot = take_snapshot(self._model, self._probe, step, settings, observe, forward)
             self._flops = counter.get_total_flops()
         else:

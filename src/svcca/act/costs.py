@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from svcca.act.compression_report import CompressedLayer, CompressionReport, NetworkCost
+from svcca.act.counting import counting_flops
 from svcca.act.evaluations import Evaluate, measured
 from svcca.act.factors import Layer, as_layer, carries_constant
 from svcca.capture.batches import Forward, batch_size, call, device_of, to_device
@@ -157,18 +156,9 @@ def n_parameters(model: nn.Module) -> int:
 
 
 def forward_flops(model: nn.Module, batch: Any, forward: Forward | None) -> int:
-    """Count the floating-point operations of a forward pass: matrix products, convolutions and attention.
-
-    torch's own counter sees neither into the fast path of torch's transformer layers nor into attention on the CPU:
-    while it counts, both take the long way, whose matrix products it sees.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            call(model, batch, forward)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """Count the floating-point operations of a forward pass."""
+    with counting_flops(device_of(model)) as counter:
+        call(model, batch, forward)
     return int(counter.get_total_flops())
 
 

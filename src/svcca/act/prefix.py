@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from svcca.act.counting import counting_flops
 from svcca.act.savings import Call
 from svcca.capture.batches import batch_size, device_of
 from svcca.capture.hooks import evaluating, preserved_rng
@@ -124,7 +124,7 @@ class PrefixCut:
                     places.clear()
 
         outputs: list[Tensor] = []
-        with ExitStack() as stack, FlopCounterMode(display=False) as counter:
+        with ExitStack() as stack, counting_flops(device_of(self._model)) as counter:
             for module in self._model.modules():
                 stack.callback(module.register_forward_pre_hook(started, with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(finished).remove)
@@ -143,7 +143,7 @@ class PrefixCut:
 
     def _try_out(self, rows: Tensor, call: Call) -> tuple[list[Tensor], int]:
         try:
-            with FlopCounterMode(display=False) as counter, self.serving(rows, self._n_samples):
+            with counting_flops(device_of(self._model)) as counter, self.serving(rows, self._n_samples):
                 outputs = self._outputs(call)
         except Exception as error:
             raise NoPrefixError(f"it does not run without its frozen part ({type(error).__name__}: {error})") from error

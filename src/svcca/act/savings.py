@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from svcca.act.counting import counting_flops
 from svcca.capture.batches import device_of
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import tensors_in
@@ -127,7 +127,7 @@ def training_flops(model: nn.Module, call: Call, frozen: Collection[str], learne
     }
     with evaluating(model), preserved_rng([device_of(model)]), _gradients_of(model, learning):
         try:
-            with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+            with torch.enable_grad(), counting_flops(device_of(model)) as counter:
                 outputs = [tensor for _, tensor in tensors_in(model(*args, **keywords)) if tensor.requires_grad]
                 totals = [tensor.abs().sum() for tensor in outputs]
                 torch.autograd.grad(totals, list(learning.values()), allow_unused=True)
