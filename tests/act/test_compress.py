@@ -4,71 +4,15 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from transformers import BertConfig, BertForSequenceClassification
 
 import svcca
+from act.compressible import KINDS, Encoder, bert, dense, images, output, tokens
 from svcca.act.layer_inputs import input_moments
 from svcca.core.directions import Directions
 from svcca.core.subspace import WHOLE
-from svcca.errors import FileError, InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
+from svcca.errors import InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
 
 AGAINST = ["logits", "outputs", "pls", "pca", "weights", "other model"]
-
-
-def dense(seed=0):
-    torch.manual_seed(seed)
-    layers = [nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)]
-    return nn.Sequential(*layers).double().eval()
-
-
-def convolutional(seed=0):
-    torch.manual_seed(seed)
-    layers = [nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1, groups=2), nn.ReLU()]
-    layers += [nn.Conv2d(12, 6, 1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 25, 4)]
-    return nn.Sequential(*layers).double().eval()
-
-
-class Encoder(nn.Module):
-    """Torch's own transformer layer, whose fast path reads weights, and attention, which reads those of its output."""
-
-    def __init__(self, seed=0):
-        super().__init__()
-        torch.manual_seed(seed)
-        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        self.encoder, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.head(self.encoder(x).mean(1))
-
-
-def bert(seed=0):
-    torch.manual_seed(seed)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    return BertForSequenceClassification(BertConfig(vocab_size=30, **sizes)).double().eval()
-
-
-def tokens(n=120):
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, 30, (n, 6), generator=generator)
-    mask = (torch.arange(6) < torch.randint(2, 7, (n, 1), generator=generator)).long()
-    return {"input_ids": ids, "attention_mask": mask}
-
-
-def images(n=300, *shape, seed=1):
-    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 1
-
-
-KINDS = {
-    "dense": (dense, lambda: images(300, 6)),
-    "convolutional": (convolutional, lambda: images(150, 2, 5, 5)),
-    "encoder": (lambda seed=0: Encoder(seed).double().eval(), lambda: images(200, 5, 8)),
-    "bert": (bert, tokens),
-}
-
-
-def output(model, data):
-    with torch.no_grad():
-        return model(**data).logits if isinstance(data, dict) else model(data)
 
 
 def target_of(against, make):
@@ -385,41 +329,6 @@ def test_it_is_exported_by_torch_and_needs_nothing_of_this_package(kind):
     assert {type(m).__module__.partition(".")[0] for m in smaller.modules() if m is not smaller} == {"torch"}
     exported = torch.export.export(smaller, (data[:4],)).module()
     assert torch.allclose(exported(data[:4]), output(smaller, data[:4]), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.parametrize("suffix", [None, ".pt", ".safetensors"])
-def test_weights_are_loaded_into_a_fresh_network(kind, suffix, tmp_path):
-    from safetensors.torch import save_file
-
-    make, data = KINDS[kind]
-    model, data = make(), data()
-    smaller = svcca.compress(model, data, ratio=0.5)
-    state = smaller.state_dict()
-    if suffix:
-        path = tmp_path / f"smaller{suffix}"
-        torch.save(state, path) if suffix == ".pt" else save_file(state, path)
-        state = path
-    fresh = make(seed=9)
-    loaded = svcca.load_compressed(fresh, state)
-    assert torch.equal(output(loaded, data), output(smaller, data))
-    assert loaded is not fresh
-
-
-def test_folded_weights_are_loaded_too():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 20, bias=False), nn.Linear(20, 20, bias=False), nn.Linear(20, 2)).double()
-    data = images(300, 6)
-    smaller = svcca.compress(model, data, ranks=4, against="pca")
-    loaded = svcca.load_compressed(model, smaller.state_dict())
-    assert torch.equal(output(loaded, data), output(smaller, data))
-
-
-def test_weights_of_another_network_are_refused():
-    with pytest.raises(FileError, match="weights of a compressed network: expected weights of the model's shapes"):
-        svcca.load_compressed(dense(), convolutional().state_dict())
-    with pytest.raises(FileError, match=r"the model's own weights; got missing .*; unexpected bert"):
-        svcca.load_compressed(dense(), bert().state_dict())
 
 
 def test_by_default_what_cannot_be_compressed_is_left_as_it_is():

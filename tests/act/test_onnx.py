@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import svcca
-from act.test_compress import bert, convolutional, images, output, tokens
+from act.compressible import bert, convolutional, images, output, tokens
 
 pytest.importorskip("onnxscript", reason="torch.onnx.export needs onnx and onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime", reason="what is exported is run by onnxruntime")

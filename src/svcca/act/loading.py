@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from svcca.act.factors import shaped_as
 from svcca.act.placing import replace
 from svcca.capture.batches import call_arguments, device_of, to_device
-from svcca.capture.checkpoints import load_state, read_state
+from svcca.capture.checkpoints import load_state, read_state, unwrapped
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import unwrap
 from svcca.errors import InputError, message
@@ -25,7 +25,8 @@ def load_compressed(model: nn.Module, state: PathLike | Mapping[str, Tensor]) ->
 
     Args:
         model: The network as it was before it was compressed; left as it is.
-        state: state_dict() of the compressed one, or a file of it: .pt (read with weights_only), .safetensors.
+        state: state_dict() of the compressed one, or a file of it: .pt (read with weights_only), .safetensors. Names
+            led by a wrapper ("module.", as of parallel training) fit.
 
     Raises:
         FileError: If the file cannot be read, or the weights are not those of this network, compressed.
@@ -40,9 +41,10 @@ def load_compressed(model: nn.Module, state: PathLike | Mapping[str, Tensor]) ->
     where = "weights of a compressed network" if isinstance(state, Mapping) else f"compressed network {state}"
     weights = state if isinstance(state, Mapping) else read_state(Path(state), where)
     new = copy.deepcopy(unwrap(model))
-    for name, layer in list(new.named_modules()):
-        if not isinstance(layer, (nn.Linear, nn.Conv2d)):
-            continue
+    layers = {name: layer for name, layer in new.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    split = {f"{name}.{i}.{part}" for name in layers for i in (0, 1) for part in ("weight", "bias")}
+    weights = unwrapped(weights, split | set(new.state_dict()))
+    for name, layer in layers.items():
         whole, first, second = (weights.get(f"{name}{part}.weight") for part in ("", ".0", ".1"))
         if first is not None and second is not None:
             inner = shaped_as(layer, first, bias=f"{name}.0.bias" in weights, pointwise=True)

@@ -162,7 +162,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> Non
     Raises:
         FileError: If they are not; names that are missing and unexpected are listed.
     """
-    state = _unwrapped(state, set(model.state_dict()))
+    state = unwrapped(state, set(model.state_dict()))
     try:
         report = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -206,7 +206,7 @@ def read_state(path: Path, where: str) -> Mapping[str, Tensor]:
     return tensors
 
 
-def _unwrapped(state: Mapping[str, Tensor], own_names: set[str]) -> Mapping[str, Tensor]:
+def unwrapped(state: Mapping[str, Tensor], own_names: set[str]) -> Mapping[str, Tensor]:
     """Take wrappers' prefixes off, one after the other, where they lead every name and are not the model's own.
 
     A wrapper of parallel or compiled models has a known name; a Lightning module calls the model what it likes.
