@@ -7,7 +7,7 @@ from torch import nn
 
 import svcca
 from act.nets import WIDTHS, canonical, inputs, least_squares, net, outputs, rows
-from svcca.errors import InputError, LayerError, RankError, SampleError, UnknownOptionError
+from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
 
 RULES = {"conv": "pixels", "tokens": "tokens", "recurrent": "tokens", "fc": "flatten"}
 EXACT = 2e-5  # float32 activations: eps 1.2e-7 times a condition of some hundred
@@ -287,6 +287,21 @@ def test_a_layer_that_changes_its_size_is_refused():
     with pytest.raises(InputError, match=r"32 features, as in the first batch; got 72. The layer's output changes"):
         svcca.directions(model, data, "0", observe="flatten")
     assert svcca.directions(model, data, "0").n_samples == 5 * 16 + 5 * 36
+
+
+@pytest.mark.parametrize("against", ["pca", "logits", "random_directions"])
+def test_fewer_rows_than_features_are_warned_of_once(against):
+    text = r"^directions: expected as many rows as a layer has features, or more; got 6 for the 7 of 'fc'. .* more data"
+    with pytest.warns(SvccaWarning, match=text) as caught:
+        svcca.directions(net(), inputs(6), "fc", against=against)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    svcca.directions(net(), inputs(7), "fc", against=against)
+
+
+def test_single_neurons_and_positions_of_few_samples_are_no_reason_to_warn():
+    svcca.directions(net(), inputs(6), "fc", against="largest_activation")
+    svcca.directions(net(), inputs(2), "conv")
 
 
 def test_an_empty_loader_is_refused():

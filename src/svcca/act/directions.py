@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from svcca.act.few_rows import few_rows
 from svcca.act.layer_moments import (
     ArrayTarget,
     LayerMoments,
@@ -24,7 +26,7 @@ from svcca.compare.classes import logits_in
 from svcca.core.arrays import ArrayLike, to_numpy, to_tensor
 from svcca.core.directions import Directions, Form, Projection
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import InputError, SvccaError, message, unknown_option
+from svcca.errors import InputError, SvccaError, SvccaWarning, message, unknown_option
 
 BASELINES = {
     "pca": "principal directions",
@@ -33,6 +35,9 @@ BASELINES = {
     "largest_activation": "neurons of largest activation",
 }
 """What needs no target, and what it is called."""
+
+SINGLE_UNITS = ("random_neurons", "largest_activation")
+"""Of these, directions that are units and not fitted to the rows."""
 
 METHODS = {"cca": "CCA", "pls": "PLS"}
 
@@ -195,6 +200,9 @@ def directions(
             a constant layer, or arguments that do not go together.
         SampleError: For targets of another number of samples.
 
+    Warns:
+        SvccaWarning: For fewer rows than the layer has features, unless single units are asked for.
+
     Cost:
         One forward pass over the data (of both models), 2 n (p^2 + p q + q^2) operations for n rows of p features and a
         target of q, and a few decompositions of p x p. Memory: the moments, 8 (p^2 + p q + q^2) bytes.
@@ -212,7 +220,12 @@ def directions(
     measured, _ = measure_layers(model, data, layer, target, observe, forward, progress)
     if len(measured) != 1:
         raise one_layer("directions", [each.layer for each in measured])
-    return directions_of(measured[0], against, method, kind, step, seed)
+    found = directions_of(measured[0], against, method, kind, step, seed)
+    n_rows, width = found.n_samples, found.n_features
+    if n_rows < width and not (isinstance(against, str) and against in SINGLE_UNITS):
+        for note in few_rows("directions", "features", {found.layer: (n_rows, width)}):
+            warnings.warn(note, SvccaWarning, stacklevel=2)
+    return found
 
 
 def target_of(
