@@ -96,12 +96,12 @@ def test_a_folded_layer_has_its_directions_and_the_one_before_fewer_weights():
 
 def test_attention_is_counted_on_the_fast_path_of_torchs_transformer_layer_too():
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).requires_grad_(False)
-    data = rows(3, 5, 8)
+    data = rows(4, 5, 8)
     smaller = compressed(model, data, layers="linear2", ranks=4)
     report = svcca.compression_report(model, smaller, data, repeats=1)
-    attention = 2 * 15 * (8 * 24 + 8 * 8) + 2 * 2 * (3 * 2 * 5 * 5 * 4)
-    assert report.before.flops == attention + 2 * 15 * (128 + 128)
-    assert report.after.flops == attention + 2 * 15 * (128 + 4 * 24)
+    attention = 2 * 20 * (8 * 24 + 8 * 8) + 2 * 2 * (4 * 2 * 5 * 5 * 4)
+    assert report.before.flops == attention + 2 * 20 * (128 + 128)
+    assert report.after.flops == attention + 2 * 20 * (128 + 4 * 24)
     assert torch.backends.mha.get_fastpath_enabled()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from svcca.act.evaluations import Evaluate, measured
 from svcca.act.factors import Layer, as_layer, check_compressible, factorised, weight_by_group
+from svcca.act.few_rows import few_rows
 from svcca.act.layer_inputs import Target, group_moments, input_moments, inputs_in, logits_of_model
 from svcca.act.placing import check_unshared, direct_feeds, layers_in_order, put
 from svcca.act.ranks import Ranks, Spectrum, asked_ranks, ranks_at, ranks_for_ratio
@@ -81,9 +82,13 @@ def compress(
             of range, an `evaluate` that gives no number, or anything about a batch.
         UnknownOptionError: For another `against`.
 
+    Warns:
+        SvccaWarning: For layers measured on fewer rows than they have inputs, and where no network keeps `max_loss`.
+
     Cost:
-        For L layers: L + 1 forward passes over the data (twice that with a target), moments n p^2 and a decomposition
-        p^3 of each layer; for `max_loss` eight times that, with as many evaluations.
+        For L layers: L or L + 1 forward passes over the data (one more for the logits, twice as many with another
+        model), moments n p^2 and a decomposition p^3 of each layer; for `max_loss` eight times that, with as many
+        evaluations. Up to 256 MiB of logits are kept.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.4.
@@ -106,20 +111,31 @@ def compress(
     original = unwrap(model)
     compressor = Compressor(original, list(batches_of(data)), against, forward, progress, finetune)
     chosen = compressor.choose(layers)
+    notes: list[str] = []
     if ranks is not None:
-        return compressor.compressed(asked_ranks(ranks, chosen))
-    spectra = compressor.spectra(chosen)
-    if ratio is not None:
-        return compressor.compressed(ranks_for_ratio(spectra, ratio))
-    assert evaluate is not None, "checked above"
-    assert max_loss is not None, "one of the three is given"
-    return _within_loss(compressor, original, spectra, evaluate, max_loss)
+        smaller = compressor.compressed(asked_ranks(ranks, chosen))
+    elif ratio is not None:
+        smaller = compressor.compressed(ranks_for_ratio(compressor.spectra(chosen), ratio))
+    else:
+        assert evaluate is not None, "checked above"
+        assert max_loss is not None, "one of the three is given"
+        best = _within_loss(compressor, original, compressor.spectra(chosen), evaluate, max_loss)
+        if best is None:
+            notes.append(f"No layer was compressed: the least that was tried costs more than {max_loss:g}.")
+        smaller = copy.deepcopy(original) if best is None else best
+    for note in (*notes, *few_rows("compress", "inputs", compressor.too_few)):
+        warnings.warn(note, SvccaWarning, stacklevel=2)
+    return smaller
 
 
 def _within_loss(
     compressor: Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
-) -> nn.Module:
-    """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it."""
+) -> nn.Module | None:
+    """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it.
+
+    Returns:
+        The smallest network that loses no more than is accepted; None where there is none.
+    """
     wanted = measured(evaluate, original) - max_loss
     low, high = math.log(LOWEST_TRIED), math.log(HIGHEST_TRIED)
     best, kept = None, dict[str, int]()
@@ -133,11 +149,7 @@ def _within_loss(
             break
         else:
             high = middle
-    if best is None or not kept:
-        text = f"No layer was compressed: the least that was tried costs more than {max_loss:g}."
-        warnings.warn(text, SvccaWarning, stacklevel=3)
-        return copy.deepcopy(original)
-    return best
+    return best if kept else None
 
 
 class Compressor:
@@ -145,11 +157,15 @@ class Compressor:
 
     Args:
         model: The network, without wrappers; left as it is.
-        batches: What layers are measured on; gone through once for each layer.
+        batches: What layers are measured on; gone through once for each layer, and once for the spectra of all. The
+            first layer is measured on the network as it is both times: its directions are kept.
         against: What directions are chosen by.
         forward: The user's own forward(model, batch).
         progress: Whether to show bars.
         finetune: Trains a compressed network for a while.
+
+    Attributes:
+        too_few: Rows and inputs of the layers that were measured on fewer rows than they have inputs.
 
     Raises:
         InputError: Without a batch.
@@ -179,6 +195,8 @@ class Compressor:
             self._target = inputs_in(unwrap(against), forward)
         elif against in ("logits", "pls"):
             self._target = logits_of_model(model, forward)
+        self.too_few: dict[str, tuple[int, int]] = {}
+        self._first: dict[str, list[Directions]] = {}
         self._order = layers_in_order(model, batches[0], forward)
         self._feeds = direct_feeds(model)
 
@@ -212,16 +230,25 @@ class Compressor:
 
     def spectra(self, layers: Mapping[str, Layer]) -> list[Spectrum]:
         """What each direction of each layer gives, measured on the network as it is."""
-        found = {} if self._by == "weights" else self._moments(self._model, list(layers))
-        return [Spectrum.of(name, layer, self._directions(name, layer, found)) for name, layer in layers.items()]
+        moments = {} if self._by == "weights" else self._moments(self._model, list(layers))
+        spectra = []
+        for name, layer in layers.items():
+            directions = self._directions(name, layer, moments)
+            spectra.append(Spectrum.of(name, layer, directions))
+            if not self._first:
+                self._first = {name: directions}
+        return spectra
 
     def compressed(self, ranks: Mapping[str, int]) -> nn.Module:
         """Give a copy with so many directions for each of these layers, the others as they are."""
         model = copy.deepcopy(self._model)
-        for name in (name for name in self._order if name in ranks):
+        for number, name in enumerate(name for name in self._order if name in ranks):
             layer = as_layer(model.get_submodule(name))
-            found = {} if self._by == "weights" else self._moments(model, [name])
-            projections = [d.projection(ranks[name]) for d in self._directions(name, layer, found)]
+            directions = self._first.get(name) if number == 0 else None
+            if directions is None:
+                moments = {} if self._by == "weights" else self._moments(model, [name])
+                directions = self._directions(name, layer, moments)
+            projections = [each.projection(ranks[name]) for each in directions]
             put(model, name, factorised(layer, projections), self._feeds.get(name))
         if self._finetune is not None and ranks:
             self._finetune(model)
@@ -236,6 +263,8 @@ class Compressor:
             return [_weight_directions(weight) for weight in weight_by_group(layer)]
         where = f"compress {name!r}, its inputs"
         groups = group_moments(moments[name], layer)
+        if groups[0].n_samples < groups[0].x.n_features:
+            self.too_few[name] = (groups[0].n_samples, groups[0].x.n_features)
         if self._by == "pca":
             return [Directions.principal(joint.x, where) for joint in groups]
         if self._by == "outputs":

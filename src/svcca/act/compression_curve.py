@@ -11,6 +11,7 @@ from svcca.act.compress import Compressor
 from svcca.act.costs import n_parameters
 from svcca.act.curve_result import ORIGINAL, CompressionCurve, CompressionPoint
 from svcca.act.evaluations import Evaluate, measured
+from svcca.act.few_rows import few_rows
 from svcca.act.ranks import Spectrum, least_ratio, ranks_for_ratio
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.layers import unwrap
@@ -93,6 +94,8 @@ def compression_curve(
         f"Ratio {ratio:g} was left out: one direction a layer takes {least:.3g} of the weights already."
         for ratio, least in too_small.items()
     )
+    too_few = {name: sizes for each in compressors.values() for name, sizes in each.too_few.items()}
+    notes += tuple(few_rows("compression_curve", "inputs", too_few))
     for note in notes:
         warnings.warn(note, SvccaWarning, stacklevel=2)
     title = type(original).__name__

@@ -18,8 +18,11 @@ from svcca.core.moments import JointMoments, Moments
 from svcca.errors import InputError, message
 from svcca.progress import track
 
-Target = Callable[[Collection[str], Any, str], Mapping[str, Tensor]]
-"""Gives for layers and a batch a row a sample, or a row a row of the layer, each: target(names, batch, place)."""
+Target = Callable[[Collection[str], Any, int], Mapping[str, Tensor]]
+"""Gives for layers and a batch a row a sample, or a row a row of the layer, each: target(names, batch, number)."""
+
+KEPT_BYTES = 2**28
+"""Of a network's output that are kept from one pass over the data to the next; for batches beyond, it is run again."""
 
 WIDEST_TARGET = 4096
 """Columns of a target above which its own moments take more than they give."""
@@ -61,7 +64,7 @@ def input_moments(
             place = f"batch {number}"
             on_device = to_device(batch, device_of(model))
             given = inputs_of(model, names, on_device, forward, place)
-            wanted = None if target is None else target(names, on_device, place)
+            wanted = None if target is None else target(names, on_device, number)
             for name, rows in given.items():
                 where = f"compress {name!r}, {place}"
                 check_finite(rows, where)
@@ -119,23 +122,40 @@ def group_moments(moments: JointMoments, layer: Layer) -> list[JointMoments]:
 
 
 def logits_of_model(model: nn.Module, forward: Forward | None) -> Target:
-    """Give a model's own output as the target of every layer."""
+    """Give a model's own output as the target of every layer.
 
-    def logits(names: Collection[str], batch: Any, place: str) -> dict[str, Tensor]:
-        with evaluating(model):
-            output = next((tensor for _, tensor in tensors_in(call(model, batch, forward))), None)
-        if output is None or output.ndim < 2:
-            got = "no tensor" if output is None else f"shape {tuple(output.shape)}"
-            expected = "an output (n_samples, ..., n_logits)"
-            raise InputError(message(f"compress {type(model).__name__}, {place}", expected, got))
+    It is kept, since layers are measured one after the other on the same batches.
+    """
+    kept: dict[int, Tensor] = {}
+
+    def logits(names: Collection[str], batch: Any, number: int) -> dict[str, Tensor]:
+        output = kept.get(number)
+        if output is None:
+            output = _output_of(model, batch, forward, f"batch {number}")
+            if sum(each.nbytes for each in (*kept.values(), output)) <= KEPT_BYTES:
+                kept[number] = output
         return dict.fromkeys(names, output)
 
     return logits
 
 
+def _output_of(model: nn.Module, batch: Any, forward: Forward | None, place: str) -> Tensor:
+    with evaluating(model):
+        output = next((tensor for _, tensor in tensors_in(call(model, batch, forward))), None)
+    if output is None or output.ndim < 2:
+        got = "no tensor" if output is None else f"shape {tuple(output.shape)}"
+        expected = "an output (n_samples, ..., n_logits)"
+        raise InputError(message(f"compress {type(model).__name__}, {place}", expected, got))
+    return output
+
+
 def inputs_in(other: nn.Module, forward: Forward | None) -> Target:
     """Give what the layers of the same names are given in another model as their targets."""
-    return lambda names, batch, place: inputs_of(other, names, to_device(batch, device_of(other)), forward, place)
+
+    def inputs(names: Collection[str], batch: Any, number: int) -> dict[str, Tensor]:
+        return inputs_of(other, names, to_device(batch, device_of(other)), forward, f"batch {number}")
+
+    return inputs
 
 
 def _rows(given: Tensor, layer: Layer) -> Tensor:
