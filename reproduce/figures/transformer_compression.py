@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from torch import nn
 
 import svcca
@@ -166,9 +167,12 @@ def draw(found: list[dict[str, Any]], counted: dict[str, float]) -> Figure:
     whole = np.mean([each["loss"] for each in found])
     left.axhline(ACCEPTED, color="grey", linewidth=1, linestyle="--", label=f"{ACCEPTED} nats")
     left.set(xlabel="weights of the MLPs, after over before", ylabel="nats a token lost", xlim=(0.8, 0.1))
+    left.set_yscale("symlog", linthresh=1e-3)  # what the best lose at half of the weights, beside what others lose
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     words, pairs = counted.values()
     left.set_title(f"loss {whole:.2f}; words {words:.2f}, pairs of words {pairs:.2f}", fontsize=10)
-    left.legend(frameon=False, title="directions from")
+    left.set_ylim(bottom=-5e-4)
+    left.legend(frameon=False, title="directions from", loc="center left", bbox_to_anchor=(0, 0.63))
     _draw_ranks(right, found)
     tidy(left)
     return figure
@@ -183,7 +187,9 @@ def _draw_ranks(ax: Axes, found: list[dict[str, Any]]) -> None:
     names = [layer["name"].split(".")[2] + " " + layer["name"].split(".")[-1].removesuffix("_proj") for layer in layers]
     places = np.arange(len(layers))
     ax.barh(places, [layer["inputs"] for layer in layers], color="0.9", label="inputs")
-    ax.barh(places, np.mean(kept, axis=0), color="C0", label="kept at 0.5, by outputs")
+    for number, each in enumerate(kept):  # a mean would hide that a layer is left whole with one seed and not another
+        label = "kept at 0.5, by outputs; a seed each" if number == 0 else None
+        ax.plot(each, places, "o", color="C0", markersize=4, alpha=0.7, label=label)
     ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.set(xlabel="directions of the layer's inputs", ylabel="block and projection")
