@@ -172,7 +172,7 @@ def draw(found: list[dict[str, Any]], counted: dict[str, float]) -> Figure:
     words, pairs = counted.values()
     left.set_title(f"loss {whole:.2f}; words {words:.2f}, pairs of words {pairs:.2f}", fontsize=10)
     left.set_ylim(bottom=-5e-4)
-    left.legend(frameon=False, title="directions from", loc="center left", bbox_to_anchor=(0, 0.63))
+    left.legend(title="directions from", framealpha=1, edgecolor="none")
     _draw_ranks(right, found)
     tidy(left)
     return figure
