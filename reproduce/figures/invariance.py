@@ -1,13 +1,14 @@
 """App. A: what a map of the units changes: CCA's correlations never, SVCCA and CKA sometimes, single neurons mostly.
 
 Layers of two trained conv nets, a feature a channel averaged over space, are compared before and after both were
-mapped, each by a map of its own: units permuted, rotated, scaled alike, scaled each by itself, or mixed by any invertible
-matrix; the last three also move the means. Activations are float32, whose rounding can fill directions that a layer does
-not use; these are set to zero first, so that "unchanged" can be asked to 1e-12.
+mapped, each by a map of its own: units permuted, rotated, scaled alike, scaled each by itself, or mixed by any
+invertible matrix; the last three also move the means. Activations are float32, whose rounding can fill directions that
+a layer does not use; these are set to zero first, so that "unchanged" can be asked to 1e-12.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,11 @@ CONDITION = 10.0
 """Largest over smallest factor of the scales of units and of the invertible map."""
 EXACT = 1e-12
 """What "unchanged" means: the papers' own words for rho."""
+EPS = float(np.finfo(np.float64).eps)
+TELLABLE = EXACT / (CONDITION * EPS)
+"""Condition number up to which float64 can tell a change of EXACT: rounding is condition x EPS, the map's included."""
+ROUNDING = 10.0
+"""Change, in units of condition x EPS, up to which it is said to be rounding."""
 CHANGED = 0.01
 """What a control must at least change by."""
 SIMILARITIES = ("svcca", "pwcca", "linear_cka", "procrustes")
@@ -113,7 +119,7 @@ def run(study: Study) -> Outcome:
     conditions = np.array([one["condition"] for one in found])
     # (seed, layer, map) for each measure
     changes = {name: np.array([one["changes"][name] for one in found]) for name in LABELS}
-    return Outcome({"": draw(conditions, changes)}, judged(changes))
+    return Outcome({"": draw(conditions, changes)}, judged(conditions, changes))
 
 
 def resolved(rows: npt.NDArray[Any]) -> Array:
@@ -162,15 +168,23 @@ def largest_change(before: Array, after: Array) -> float:
     return float(np.abs(first - second).max())
 
 
-def judged(changes: dict[str, Array]) -> list[Finding]:
+def in_roundings(conditions: Array, change: Array) -> Array:
+    """Give changes (seed, layer, map) in units of the rounding that layers and maps allow, the largest a seed."""
+    of_maps = np.array([CONDITION if name in ("scaled each", "any invertible map") else 1.0 for name in MAPS])
+    return (change / (conditions[:, :, None] * of_maps * EPS)).max(axis=(1, 2))
+
+
+def judged(conditions: Array, changes: dict[str, Array]) -> list[Finding]:
     """Judge what is said to be unchanged, and that the controls are not; a number a pair of nets."""
     maps = list(MAPS)
     orthogonal = [maps.index(name) for name in ("units permuted", "rotated", "scaled alike")]
     simple, invertible = [*orthogonal, maps.index("scaled each")], [maps.index("any invertible map")]
 
-    def unchanged(claim: str, name: str, which: list[int]) -> Finding:
+    def unchanged(claim: str, name: str, which: list[int], up_to: float = TELLABLE) -> Finding:
         statistic = f"{LABELS[name]}: largest change, over layers and {', '.join(maps[i] for i in which)}"
-        return judge(claim, statistic, changes[name][:, :, which].max(axis=(1, 2)), below=EXACT, limits=(0, 1))
+        statistic += f"; layers of condition number up to {up_to:.0f}" if math.isfinite(up_to) else ""
+        values = np.where(conditions <= up_to, changes[name][:, :, which].max(axis=2), 0.0).max(axis=1)
+        return judge(claim, statistic, values, below=EXACT, limits=(0, 1))
 
     def control(claim: str, name: str, which: str) -> Finding:
         values = changes[name][:, :, maps.index(which)].mean(axis=1)
@@ -179,9 +193,18 @@ def judged(changes: dict[str, Array]) -> list[Finding]:
     return [
         unchanged("Permuting, rotating and scaling units does not change any canonical correlation.", "rho", simple),
         unchanged("Nor does any other invertible affine map.", "rho", invertible),
-        unchanged("Both also hold by the library's default route.", "rho_default", simple + invertible),
-        unchanged("With the SVD step, permuting, rotating and a common scale change nothing.", "svcca", orthogonal),
-        unchanged("With the SVD step, no invertible affine map changes anything.", "svcca", invertible),
+        judge(
+            "On layers of any condition, what changes is the rounding of float64.",
+            f"{LABELS['rho']}: change over condition (the map's included) x {EPS:.1e}, largest over layers and maps",
+            in_roundings(conditions, changes["rho"]),
+            below=ROUNDING,
+            limits=(0, math.inf),
+        ),
+        unchanged("The first two also hold by the library's default route.", "rho_default", simple + invertible),
+        unchanged(
+            "With the SVD step, permuting, rotating and a common scale change nothing.", "svcca", orthogonal, math.inf
+        ),
+        unchanged("With the SVD step, no invertible affine map changes anything.", "svcca", invertible, math.inf),
         control("Control: linear CKA does change under an invertible map.", "linear_cka", "any invertible map"),
         control("Control: what single neurons say does change under a rotation.", "neurons", "rotated"),
     ]
@@ -205,6 +228,9 @@ def draw(conditions: Array, changes: dict[str, Array]) -> Figure:
         values = np.maximum(changes[name][:, :, last].ravel(), 1e-16)
         right.plot(conditions.ravel(), values, marker, color=colour, markersize=4, label=LABELS[name])
     right.axhline(EXACT, color="0.5", linewidth=1, linestyle=":")
+    right.axvline(TELLABLE, color="0.5", linewidth=1, linestyle=":")
+    ends = np.array([conditions.min(), conditions.max()])
+    right.plot(ends, ends * CONDITION * EPS, color="0.5", linewidth=1, label="condition of both × 2.2e-16")
     right.set(
         xscale="log", yscale="log", xlabel="condition number of the layers", ylabel="change by any invertible map"
     )

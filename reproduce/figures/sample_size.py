@@ -6,6 +6,7 @@ same layers with one's rows shuffled are a control, and so is the same pair befo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class SampleSize(Settings):
 
     n_units: int = 100
     n_samples: tuple[int, ...] = (50, 100, 150, 200, 250, 300, 500, 700, 1000, 2000, 5000, 10_000)
+    n_noises: int = 10
+    """Pairs of layers of noise; they cost little, so that there are more than pairs of nets."""
     layer: str = "fc1"
     n_images: tuple[int, ...] = (100, 200, 300, 500, 700, 1000, 1280, 2000, 3000, 5000, 10_000)
     """The last are all there are; one of the others must be ten times the layer's width."""
@@ -66,7 +69,8 @@ SETTLED = 0.05
 def run(study: Study) -> Outcome:
     """Measure noise and pairs of trained layers over growing numbers of samples."""
     settings: SampleSize = study.settings
-    noise = [study.analysis("noise", study.config(seed=s), lambda s=s: of_noise(settings, s)) for s in study.seeds]
+    noises = range(settings.n_noises)
+    noise = [study.analysis("noise", study.config(seed=s), lambda s=s: of_noise(settings, s)) for s in noises]
     images = settings.nets.images(study)
     trained = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
     inputs = images.test[: settings.n_images[-1]]
@@ -115,7 +119,10 @@ def over_sizes(x: Array, y: Array, sizes: Sequence[int], n_draws: int, rng: np.r
 
 def measured(x: Array, y: Array, found: dict[str, list[float]]) -> None:
     """Add all measures of two layers, and the chance level of mean CCA, to lists."""
-    results = svcca.similarities(x, y, list(MEASURES))
+    with warnings.catch_warnings():
+        # Each says that there are too few samples: what happens then is what is measured here.
+        warnings.simplefilter("ignore", svcca.SvccaWarning)
+        results = svcca.similarities(x, y, list(MEASURES))
     for name, result in results.items():
         found[name].append(result.similarity)
     found["chance"].append(results["cca"].chance)

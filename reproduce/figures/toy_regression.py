@@ -230,15 +230,9 @@ def draw_projected(settings: ToyRegression, outputs: dict[str, Any], errors: dic
         tidy(ax)
     ax = axes[1, 2]
     for number, (kind, label) in enumerate({"svcca": KINDS["svcca"], **BASELINES}.items()):
-        band(
-            ax,
-            settings.kept[:-1],
-            errors[kind][:, :-1],
-            color=f"C{number}",
-            marker="osD^"[number],
-            markersize=3,
-            label=label,
-        )
+        seen = np.where(errors[kind] > 0, errors[kind], np.nan)  # 0 once all units that ever fire are kept
+        style = {"color": f"C{number}", "marker": "osD^"[number], "markersize": 3}
+        band(ax, settings.kept, seen, label=label, **style)
     ax.axhline(SAME, color="0.5", linewidth=1, linestyle=":")
     ax.set(xscale="log", yscale="log", xlabel="kept", ylabel="relative error", title="change of the output")
     ax.legend(frameon=False, fontsize=7)
