@@ -1,0 +1,207 @@
+"""Morcos et al., Figure 4: wider nets converge to more similar solutions, and to better ones.
+
+Nets of six widths. PWCCA distance between seeds of one width, over all hidden layers, and, as in the paper, between as
+many random units of each net; before training and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from reproduce.between_nets import HIDDEN, across, array, captured, jackknife, of_rows, within
+from reproduce.claims import judge
+from reproduce.drawing import new_figure, tidy
+from reproduce.nets import Net
+from reproduce.study import Outcome, Settings, Study
+from reproduce.training import Training
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Width(Settings):
+    """Which nets, how they are trained, and on how many test images they are compared.
+
+    Attributes:
+        seeds: Nets of each width; at least two are trained.
+        n_units: Units of fc1 that are compared whatever the width.
+    """
+
+    n_train: int
+    n_test: int
+    n_compared: int
+    n_units: int
+    widths: tuple[int, ...]
+    net: Net
+    training: Training
+
+
+SETTINGS = {
+    "quick": Width(
+        n_train=600,
+        n_test=597,
+        n_compared=597,
+        n_units=16,
+        widths=(4, 8, 16),
+        net=Net(),
+        training=Training(epochs=6, batch=40, learning_rate=5e-3, snapshots=1),
+    ),
+    "cpu": Width(
+        n_train=5000,
+        n_test=5000,
+        n_compared=5000,
+        n_units=16,
+        widths=(2, 4, 8, 16, 32, 56),
+        net=Net(),
+        training=Training(epochs=6, batch=64, snapshots=1),
+    ),
+    "full": Width(
+        seeds=5,
+        n_train=50_000,
+        n_test=10_000,
+        n_compared=10_000,
+        n_units=128,
+        widths=(16, 32, 64, 128, 256, 448),
+        net=Net(),
+        training=Training(epochs=100, translate=4, snapshots=1),
+    ),
+}
+ITEMS = (19,)
+UNITS_OF = "relu6"
+"""The layer that random units are taken from: the widest, so that the narrowest net has enough of them."""
+
+
+def run(study: Study) -> Outcome:
+    """Train seeds of every width, compare those of one width with each other."""
+    settings: Width = study.settings
+    n = max(settings.seeds, 2)
+    images = study.images(settings.n_train, settings.n_test)
+    inputs = images.test[: settings.n_compared]
+    found, accuracies = [], []
+    for width in settings.widths:
+        spec = replace(settings.net, width=width)
+        trained = [study.train_net(spec, settings.training, images, seed) for seed in range(n)]
+
+        def compared(trained: list[Any] = trained) -> dict[str, Any]:
+            nets = [net.net(step) for step in (None, 0) for net in trained]
+            return measured([captured(net, inputs, HIDDEN) for net in nets], settings.n_units)
+
+        # The key names this width alone, so that another list of widths finds those that were compared before.
+        config = study.config(data=images.config, widths=width, n_nets=n)
+        found.append(study.analysis("width", config, compared))
+        accuracies.append([net.accuracy for net in trained])
+    share, units, chance = stacked(found)
+    doublings, accuracy = np.log2(settings.widths), np.array(accuracies)
+    before = range(n, 2 * n)
+    findings = [
+        judge(
+            "Wider nets converge to more similar solutions.",
+            "fall of the distance a doubling of width; distance as a share of what unrelated layers of that width "
+            "have, mean over hidden layers (jackknife over seeds)",
+            jackknife(n, lambda kept: fall(doublings, within(share, kept))),
+            above=0.0,
+        ),
+        judge(
+            "They do so also when as many units of each net are compared.",
+            f"fall of the distance a doubling of width, {settings.n_units} random units of fc1 (jackknife over seeds)",
+            jackknife(n, lambda kept: fall(doublings, within(units, kept))),
+            above=0.0,
+        ),
+        judge(
+            "Training does it: untrained nets of the same widths do not show as much of it.",
+            "fall of the distance a doubling of width (as in the first claim), less that of the same nets before "
+            "training (jackknife over seeds)",
+            jackknife(
+                n,
+                lambda kept: (
+                    fall(doublings, within(share, kept)) - fall(doublings, within(share, [before[i] for i in kept]))
+                ),
+            ),
+            above=0.0,
+        ),
+        judge(
+            "Nets that are more similar are also more accurate (paper: correlation -0.96).",
+            "correlation over widths of a net's test accuracy with its mean distance to the other seeds (as many "
+            "units); one value a seed",
+            [correlation(accuracy[:, seed], of_net(units, seed, n)) for seed in range(n)],
+            below=-0.5,
+            limits=(-1, 1),
+        ),
+    ]
+    return Outcome({"": draw(settings.widths, n, share, units, chance, accuracy)}, findings)
+
+
+def measured(rows: Sequence[dict[str, Any]], n_units: int) -> dict[str, Any]:
+    """Compare all nets in every layer, and in as many random units of one."""
+    chosen = [some_units(net[UNITS_OF], n_units, seed) for seed, net in enumerate(rows)]
+    return {"layers": {layer: of_rows([net[layer] for net in rows]) for layer in HIDDEN}, "units": of_rows(chosen)}
+
+
+def some_units(rows: torch.Tensor, n_units: int, seed: int) -> torch.Tensor:
+    """Take as many random units of a layer (n_samples, n_features); all where there are fewer."""
+    return rows[:, torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(seed))[:n_units]]
+
+
+def stacked(found: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
+    """Give what was measured as arrays (n_widths, n_nets, n_nets).
+
+    Returns:
+        Distance as a share of that of unrelated layers, mean over layers; distance of as many units; distance of
+        unrelated layers, mean over layers.
+    """
+    # The diagonal is 0 in both; it is never looked at.
+    floor = np.finfo(float).tiny
+    share = [
+        (array(each["layers"]) / np.maximum(array(each["layers"], "chance"), floor)).mean(axis=0) for each in found
+    ]
+    chance = [array(each["layers"], "chance").mean(axis=0) for each in found]
+    return np.array(share), np.array([each["units"]["distance"] for each in found]), np.array(chance)
+
+
+def fall(doublings: Array, distance: Array) -> float:
+    """Give how much a distance (n_widths,) falls with each doubling of the width: less the slope of a straight line."""
+    return -float(np.polyfit(doublings, distance, 1)[0])
+
+
+def of_net(matrices: Array, net: int, n: int) -> Array:
+    """Mean distance (n_widths,) of one of the first n nets to the others of them."""
+    return across(matrices, [net], [other for other in range(n) if other != net])
+
+
+def correlation(accuracy: Array, distance: Array) -> float:
+    """Pearson's correlation over widths."""
+    return float(np.corrcoef(accuracy, distance)[0, 1])
+
+
+def draw(widths: Sequence[int], n: int, share: Array, units: Array, chance: Array, accuracy: Array) -> Figure:
+    """Draw both distances against width, every pair a dot, and accuracy against distance."""
+    figure = new_figure(9, 3.6)
+    left, middle, right = figure.subplots(1, 3)
+    first, second = np.triu_indices(n, 1)
+    for ax, matrix in ((left, share), (middle, units)):
+        for start, label, style in ((0, "trained", "C0"), (n, "untrained", "0.55")):
+            pairs = matrix[:, start + first, start + second]
+            ax.plot(widths, pairs, color=style, marker="o", markersize=3, linestyle="", alpha=0.5)
+            ax.plot(widths, pairs.mean(axis=1), color=style, label=label)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(widths, [str(width) for width in widths])
+        ax.minorticks_off()
+        ax.set(xlabel="width (channels of a convolution)")
+        tidy(ax)
+    left.plot(widths, within(chance, range(n)), color="0.4", linestyle=":", label="unrelated (1 - chance)")
+    left.set(ylabel="distance (share of unrelated layers')", ylim=(0, 1.05), title="all units, hidden layers")
+    middle.set(ylabel="distance, 1 - PWCCA", ylim=(0, 1.05), title="as many units of fc1")
+    left.legend(frameon=False, fontsize=8)
+    for number, width in enumerate(widths):
+        apart = [of_net(units, seed, n)[number] for seed in range(n)]
+        right.plot(apart, accuracy[number], "o", markersize=4, color=f"C{number}", label=f"{width}")
+    right.set(xlabel="distance, as many units of fc1", ylabel="test accuracy", title="each net")
+    right.legend(title="width", frameon=False, fontsize=7, title_fontsize=7)
+    tidy(right)
+    return figure
