@@ -39,11 +39,11 @@ def of_rows(rows: Sequence[Any]) -> dict[str, list[list[float]]]:
     """
     n = len(rows)
     found = {"distance": 1.0 - np.eye(n), "chance": 1.0 - np.eye(n)}
-    varying = {str(i): layer for i, layer in enumerate(rows) if bool((layer != layer[:1]).any())}
+    varying = {i: layer for i, layer in enumerate(rows) if bool((layer != layer[:1]).any())}
     if varying:
-        matrix = svcca.compare(varying, measure="pwcca_mean", progress=False)
-        at = np.ix_(*[[int(name) for name in varying]] * 2)
-        found = {name: found[name].copy() for name in found}
+        named = {f"net {i}": layer for i, layer in varying.items()}
+        matrix = svcca.compare(named, measure="pwcca_mean", progress=False)
+        at = np.ix_(list(varying), list(varying))
         found["distance"][at], found["chance"][at] = 1 - matrix.values, 1 - matrix.chance
     return {name: values.tolist() for name, values in found.items()}
 

@@ -94,7 +94,7 @@ def share_explained(labels: Array, values: Array) -> float:
 
 def ordered(matrix: Array, labels: Array) -> Array:
     """Give the order of the tree's leaves, which keeps each cluster together."""
-    leaves = leaves_list(linkage(squareform(_symmetric(matrix), checks=False), "average", optimal_ordering=True))
+    leaves: Array = leaves_list(linkage(squareform(_symmetric(matrix), checks=False), "average", optimal_ordering=True))
     _, first = np.unique(labels[leaves], return_index=True)
     assert (np.diff(labels[leaves]) != 0).sum() == len(first) - 1
     return leaves

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from reproduce.between_nets import distances
 from reproduce.claims import judge
@@ -162,9 +161,10 @@ def draw(matrix: Array, rates: Array, losses: Array, silhouettes: dict[str, Any]
     figure = new_figure(9, 7.2)
     (by_rate, by_cluster), (learning, test) = figure.subplots(2, 2, height_ratios=(1.5, 1))
     labels = best_clusters(matrix)[1]
-    top = float(matrix.max())
+    apart = matrix[~np.eye(len(matrix), dtype=bool)]
+    limits = (float(apart.min()), float(apart.max()))
     increasing = np.argsort(rates, kind="stable")
-    _matrix(by_rate, matrix, increasing, top)
+    _matrix(by_rate, matrix, increasing, limits)
     ticks = np.linspace(0, len(rates) - 1, 5).round().astype(int)
     names = [f"{rates[increasing[tick]]:.2g}" for tick in ticks]
     by_rate.set_xticks(ticks, names, rotation=45)
@@ -173,7 +173,7 @@ def draw(matrix: Array, rates: Array, losses: Array, silhouettes: dict[str, Any]
         xlabel="learning rate", ylabel="learning rate", title=f"{len(rates)} of {n_made} nets, by learning rate"
     )
     order = ordered(matrix, labels)
-    picture = _matrix(by_cluster, matrix, order, top)
+    picture = _matrix(by_cluster, matrix, order, limits)
     for edge in np.flatnonzero(np.diff(labels[order])) + 0.5:
         by_cluster.axhline(edge, color="white", linewidth=1)
         by_cluster.axvline(edge, color="white", linewidth=1)
@@ -182,7 +182,8 @@ def draw(matrix: Array, rates: Array, losses: Array, silhouettes: dict[str, Any]
     for label in np.unique(labels):
         learning.plot(rates[labels == label], losses[labels == label], "o", markersize=4, label=f"cluster {label}")
     learning.set_xscale("log")
-    learning.xaxis.set_minor_formatter(NullFormatter())
+    learning.set_xticks(rates[increasing[ticks]], names)
+    learning.minorticks_off()
     learning.set(xlabel="learning rate", ylabel="training loss, last epoch", ylim=(0, None))
     learning.legend(frameon=False, fontsize=8)
     for place, (name, values) in enumerate(silhouettes.items()):
@@ -196,5 +197,7 @@ def draw(matrix: Array, rates: Array, losses: Array, silhouettes: dict[str, Any]
     return figure
 
 
-def _matrix(ax: Axes, matrix: Array, order: Array, top: float) -> Any:
-    return ax.imshow(matrix[np.ix_(order, order)], vmin=0, vmax=top, cmap="viridis", interpolation="nearest")
+def _matrix(ax: Axes, matrix: Array, order: Array, limits: tuple[float, float]) -> Any:
+    return ax.imshow(
+        matrix[np.ix_(order, order)], vmin=limits[0], vmax=limits[1], cmap="viridis", interpolation="nearest"
+    )

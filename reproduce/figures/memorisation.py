@@ -170,12 +170,11 @@ def widest_gap(matrices: Array, n: int, names: Sequence[str], layers: Sequence[s
 def _curves(matrices: Any, n: int) -> dict[str, Array]:
     """Jackknife values (n_seeds, n_layers) of each group, and the distance of unrelated layers (n_layers,)."""
     distance, chance = array(matrices), array(matrices, "chance")
-    curves = {
-        name: np.array(
-            [jackknife(n, lambda kept, i=i, name=name: groups(distance, n, kept)[name][i]) for i in range(len(LAYERS))]  # type: ignore[misc]
-        ).T
-        for name in GROUPS
-    }
+
+    def values(name: str, place: int) -> list[float]:
+        return jackknife(n, lambda kept: float(groups(distance, n, kept)[name][place]))
+
+    curves = {name: np.array([values(name, place) for place in range(len(LAYERS))]).T for name in GROUPS}
     return curves | {"chance": within(chance, range(2 * n))}
 
 
