@@ -53,7 +53,7 @@ SETTINGS = {
         training=Training(epochs=6, batch=40, learning_rate=5e-3, snapshots=1),
     ),
     "cpu": Width(
-        n_train=5000,
+        n_train=4000,
         n_test=5000,
         n_compared=5000,
         n_units=16,
