@@ -155,13 +155,9 @@ def stacked(found: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
         Distance as a share of that of unrelated layers, mean over layers; distance of as many units; distance of
         unrelated layers, mean over layers.
     """
-    # The diagonal is 0 in both; it is never looked at.
-    floor = np.finfo(float).tiny
-    share = [
-        (array(each["layers"]) / np.maximum(array(each["layers"], "chance"), floor)).mean(axis=0) for each in found
-    ]
-    chance = [array(each["layers"], "chance").mean(axis=0) for each in found]
-    return np.array(share), np.array([each["units"]["distance"] for each in found]), np.array(chance)
+    distance, chance = (np.array([array(each["layers"], what) for each in found]) for what in ("distance", "chance"))
+    share = distance / np.maximum(chance, np.finfo(float).tiny)  # the diagonal is 0 in both, and never looked at
+    return share.mean(axis=1), np.array([each["units"]["distance"] for each in found]), chance.mean(axis=1)
 
 
 def fall(doublings: Array, distance: Array) -> float:
