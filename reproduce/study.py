@@ -181,13 +181,14 @@ class Study:
         self.seconds_before += about["seconds"] * was_there
         return Trained(_by_step(tensors), build, about)
 
-    def analysis(self, part: str, config: dict[str, Any], make: Callable[[], Any]) -> Any:
+    def analysis(self, part: str, config: dict[str, Any], make: Callable[[], Any], *, of: str | None = None) -> Any:
         """Give plain data that an analysis makes, or made in an earlier run; as JSON holds it (tuples are lists).
 
         Args:
             part: Which analysis of this figure, also the name of its file.
             config: Everything that decides the result: settings, seed, data.
             make: Computes it.
+            of: The figure whose analysis it is, where another one shares it.
         """
 
         # The time counts once more in a later run's record; training inside `make` counts there by itself.
@@ -201,7 +202,7 @@ class Study:
                 "warnings": said,
             }
 
-        stored, was_there = self.cache.values(f"{self.name}-{part}", config, timed)
+        stored, was_there = self.cache.values(f"{of or self.name}-{part}", config, timed)
         self.seconds_before += stored["seconds"] * was_there
         self.warnings += [text for text in stored["warnings"] if text not in self.warnings]
         return stored["values"]
