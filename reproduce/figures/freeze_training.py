@@ -215,7 +215,6 @@ def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
     """Draw accuracy over training; what each arm lost and what it saved, seed by seed."""
     figure = new_figure(9, 3.8)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    places = range(len(found))
     for place, (arm, records) in enumerate(found.items()):
         style = {"color": "0.5" if arm == SHORT else f"C{place}"}
         curves = np.array([record["accuracies"] for record in records])
@@ -230,9 +229,9 @@ def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
     left.legend(frameon=False, fontsize=8)
     middle.axvline(0, color="black", linewidth=0.6, zorder=0)
     middle.axvline(-0.5, color="black", linewidth=0.6, linestyle=":", zorder=0)
-    middle.set_yticks(places, [arm.replace(", ", ",\n") for arm in found], fontsize=8)
+    middle.set_yticks(range(len(found)), [arm.replace(", ", ",\n") for arm in found], fontsize=8)
     middle.set_xlabel("points of accuracy,\nless those without freezing")
-    right.set_yticks(places, [])
+    right.set_yticks(range(len(found)), [])
     right.set(xlabel="saved, %: operations (filled),\ntime (open)", xlim=(min(0, right.get_xlim()[0]), None))
     for ax in (left, middle, right):
         tidy(ax)

@@ -31,6 +31,14 @@ RESTRICTED = {FIRST: (0.04, 0.07), "fc1": (0.1, 0.2)}
 UNITS_FOR_ONE = 5
 """Units that are kept for one direction where that is judged: as 100 for 20."""
 
+GREYS = {
+    PRINCIPAL: ("0.3", "-"),
+    "random directions": ("0.6", "-"),
+    LARGEST: ("0.3", ":"),
+    "random neurons": ("0.6", ":"),
+}
+"""How baselines are drawn."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionSettings(HeadSettings):
@@ -64,7 +72,7 @@ def run(study: Study) -> Outcome:
             one = config | {"layer": layer, "per_octave": settings.per_octave_units, "shares": RESTRICTED[layer]}
             make = partial(few_units, heads, layer, settings.per_octave_units)
             units.append(study.analysis("units", one, make))
-    return Outcome({"": draw(curves, fewer)}, [*judged(curves), distributed(fewer["fc1"])])
+    return Outcome({"": draw(curves), "units": draw_units(fewer)}, [*judged(curves), distributed(fewer["fc1"])])
 
 
 def few_units(heads: Callable[[], Heads], layer: str, per_octave: int) -> Result:
@@ -74,7 +82,7 @@ def few_units(heads: Callable[[], Heads], layer: str, per_octave: int) -> Result
     width = directions.n_features
     ks = np.unique(np.rint(2 ** np.arange(0, np.log2(width), 1 / per_octave)).astype(int))
     k = tenth(width)
-    sizes = sorted({max(1, round(share * width)) for share in RESTRICTED[layer]} | {min(UNITS_FOR_ONE * k, width)})
+    sizes = sorted({max(1, round(share * width)) for share in RESTRICTED[layer]} | {UNITS_FOR_ONE * k})
     evaluate = both.accuracy_from(layer)
     found = svcca.distributedness(both.net, layer, directions, {*ks.tolist(), k}, sizes, evaluate, progress=False)
     values = dict(zip(map(str, sizes), found.values.tolist(), strict=True))
@@ -96,7 +104,7 @@ def not_carried(result: Result) -> float:
     """Points of accuracy that a tenth of the directions keep, and five units for each of them do not."""
     k = tenth(result["width"])
     at = result["ks"].index(k)
-    return float(100 * (result["all"][at] - result["units"][str(min(UNITS_FOR_ONE * k, result["width"]))][at]))
+    return float(100 * (result["all"][at] - result["units"][str(UNITS_FOR_ONE * k)][at]))
 
 
 def judged(curves: dict[str, list[Result]]) -> list[Finding]:
@@ -135,47 +143,52 @@ def distributed(results: list[Result]) -> Finding:
     )
 
 
-def draw(curves: dict[str, list[Result]], fewer: dict[str, list[Result]]) -> Figure:
-    """Draw figure 2a for each layer and figure 2b for two of them."""
-    figure = new_figure(9, 6.6)
-    axes = figure.subplots(2, 3, sharey=True)
-    for ax, layer in zip(axes.ravel(), LAYERS, strict=False):
+def draw(curves: dict[str, list[Result]]) -> Figure:
+    """Draw figure 2a, a pane a layer: mean over nets, and one standard deviation where there is a target."""
+    figure = new_figure(9, 4.9)
+    axes = figure.subplots(2, 2, sharey=True)
+    for ax, layer in zip(axes.ravel(), LAYERS, strict=True):
         results = curves[layer]
         for number, kind in enumerate(results[0]["curves"]):
-            _line(ax, results, [result["curves"][kind] for result in results], label=kind, **style_of(kind, number))
+            lines = [result["curves"][kind] for result in results]
+            if kind in GREYS:  # means alone: the picture is full enough
+                lines = [np.mean(lines, axis=0).tolist()]
+            _line(ax, results, lines, label=kind, **style_of(kind, number))
         ax.axhline(np.mean([result["unprojected"] for result in results]), color="black", linewidth=0.6, zorder=0)
         ax.axvline(tenth(results[0]["width"]), color="black", linewidth=0.6, linestyle=":", zorder=0)
         ax.set_title(f"{LAYERS[layer]}, {results[0]['width']} units", loc="left", fontsize=10)
-    for ax, (layer, results) in zip(axes.ravel()[len(LAYERS) :], fewer.items(), strict=True):
-        for number, m in enumerate(results[0]["units"]):
-            lines = [result["units"][m] for result in results]
-            _line(ax, results, lines, label=f"{m} of {results[0]['width']} units", color=f"C{number + 3}")
-        _line(ax, results, [result["all"] for result in results], label="all units", color="C0")
-        ax.set_title(f"{LAYERS[layer]}, {TWO_SEEDS},\nonly the units that matter most", loc="left", fontsize=10)
-        ax.legend(fontsize=8, frameon=False, loc="upper left")
     for ax in axes[:, 0]:
         ax.set_ylabel("test accuracy")
     for ax in axes[1]:
-        ax.set_xlabel("directions or neurons kept")
+        ax.set_xlabel("directions or neurons kept (dotted line: a tenth)")
     handles = axes[0, 0].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
+def draw_units(fewer: dict[str, list[Result]]) -> Figure:
+    """Draw figure 2b, a pane a layer and a line a number of units."""
+    figure = new_figure(9, 3.6)
+    axes = figure.subplots(1, len(fewer), sharey=True)
+    for ax, (layer, results) in zip(axes, fewer.items(), strict=True):
+        _line(ax, results, [result["all"] for result in results], label="all units", color="C0")
+        for number, m in reversed(list(enumerate(results[0]["units"], 3))):
+            _line(ax, results, [result["units"][m] for result in results], label=f"{m} units", color=f"C{number}")
+        ax.set_title(f"{LAYERS[layer]}, {results[0]['width']} units: {TWO_SEEDS}", loc="left", fontsize=10)
+        ax.set_xlabel("directions kept, and then only the units that matter most")
+        ax.legend(fontsize=8, frameon=False, loc="upper left")
+    axes[0].set_ylabel("test accuracy")
+    return figure
+
+
 def style_of(kind: str, number: int) -> dict[str, Any]:
     """Give colours to what a target gives, and greys to the baselines."""
-    greys = {
-        PRINCIPAL: ("0.3", "-"),
-        "random directions": ("0.6", "-"),
-        LARGEST: ("0.3", ":"),
-        "random neurons": ("0.6", ":"),
-    }
-    colour, dashes = greys.get(kind, (f"C{number}", "-"))
+    colour, dashes = GREYS.get(kind, (f"C{number}", "-"))
     return {"color": colour, "linestyle": dashes}
 
 
 def _line(ax: Axes, results: list[Result], lines: list[list[float]], **style: Any) -> None:
-    band(ax, results[0]["ks"], lines, linewidth=1.4, **style)
+    band(ax, results[0]["ks"], lines, linewidth=1.2, **style)
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter("{x:g}")
     tidy(ax)
