@@ -59,7 +59,7 @@ SETTINGS = {
         nets=(Net(width=8),),
         training=Training(epochs=6, batch=32),
         arms=("linear", "adaptive"),
-        n_train=800,
+        n_train=600,
         n_probe=200,
         n_test=597,
         n_curve=300,
