@@ -60,7 +60,7 @@ def run(study: Study) -> Outcome:
 
 
 def analysed(study: Study, seed: int) -> dict[str, Any]:
-    """Give curves of one seed by measure: of each linear net, and of each layer of an LSTM before and after training."""
+    """Give curves of one seed by measure: of linear nets, and of each layer of an LSTM before and after training."""
     settings: SequenceTime = study.settings
     text = settings.models.text(study)
     trained = settings.models.train(study, text, settings.depth, seed)
