@@ -89,9 +89,11 @@ def analysed(study: Study, text: Text, depth: int, seed: int) -> dict[str, Any]:
             chance = dynamics.chance.diagonal(axis1=1, axis2=2)
             plain |= {measure: dynamics.curves.tolist(), f"{measure} chance": float(chance.max())}
             plain |= {"steps": trained.steps}
+            if measure == "svcca":
+                plain |= {"ranks": dynamics.ranks.tolist()}
         return plain
 
-    return study.analysis("net", study.config(data=text.config, depth=depth, seed=seed), compared)  # type: ignore[no-any-return]
+    return study.analysis("layers", study.config(data=text.config, depth=depth, seed=seed), compared)  # type: ignore[no-any-return]
 
 
 def verdicts(curves: np.ndarray[Any, Any], depth: int, label: str) -> list[Finding]:
@@ -131,33 +133,34 @@ def fall(values: np.ndarray[Any, Any]) -> float:
 
 
 def draw(found: dict[int, list[dict[str, Any]]], epochs: int, unigram: float) -> Figure:
-    """Draw a row a measure and a column a depth: a line a layer, the mean over seeds."""
-    figure = new_figure(9, 6)
-    axes = figure.subplots(len(MEASURES), len(found), sharex=True, sharey=True, squeeze=False)
+    """Draw a row a measure, one for the ranks, and a column a depth: a line a layer, the mean over seeds."""
+    figure = new_figure(9, 7)
+    axes = figure.subplots(1 + len(MEASURES), len(found), sharex=True, sharey="row", squeeze=False)
     for place, (depth, parts) in enumerate(found.items()):
         column = axes[:, place]
-        for ax, (measure, label) in zip(column, MEASURES.items(), strict=True):
+        for ax, measure in zip(column, MEASURES, strict=False):
             lines(ax, parts, measure, epochs)
-            if place == 0:
-                ax.set_ylabel(f"{label} similarity to the final self")
+            chance = max(part[f"{measure} chance"] for part in parts)
+            ax.axhline(chance, color="0.6", linewidth=1, linestyle=":", label="chance")
+            ax.set(ylim=(0, 1.02))
+        lines(column[-1], parts, "ranks", epochs)
+        column[-1].set(ylim=(0, None), xlabel="epoch")
         perplexity = np.mean([part["perplexity"] for part in parts])
-        column[0].set_title(
-            f"{depth} LSTM layers: perplexity {perplexity:.0f} (word frequencies: {unigram:.0f})", fontsize=9
-        )
-        column[-1].set_xlabel("epoch")
-    axes[-1, -1].legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+        title = f"{depth} LSTM layers: perplexity {perplexity:.0f} (word frequencies: {unigram:.0f})"
+        column[0].set_title(title, fontsize=9)
+    for ax, label in zip(axes[:, 0], MEASURES.values(), strict=False):
+        ax.set_ylabel(f"{label} similarity\nto the final self")
+    axes[-1, 0].set_ylabel("directions that hold\n99% of the variance")
+    axes[1, -1].legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
     return figure
 
 
-def lines(ax: Axes, parts: list[dict[str, Any]], measure: str, epochs: int) -> None:
-    """Draw a line a layer over epochs, and the chance level."""
-    curves = np.array([part[measure] for part in parts])
+def lines(ax: Axes, parts: list[dict[str, Any]], what: str, epochs: int) -> None:
+    """Draw a line a layer over epochs."""
+    curves = np.array([part[what] for part in parts])
     x = epochs * np.array(parts[0]["steps"]) / parts[0]["steps"][-1]
     names = ["embedding", *(f"LSTM {number}" for number in range(1, curves.shape[2]))]
     for place, name in enumerate(names):
         style = {"color": "0.5", "linestyle": "--"} if place == 0 else {"color": f"C{place - 1}"}
         band(ax, x, curves[:, :, place], label=name, linewidth=1.5, **style)
-    chance = max(part[f"{measure} chance"] for part in parts)
-    ax.axhline(chance, color="0.6", linewidth=1, linestyle=":", label="chance")
-    ax.set(ylim=(0, 1.02))
     tidy(ax)

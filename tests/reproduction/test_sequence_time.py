@@ -59,7 +59,14 @@ def test_linear_nets_whose_steps_are_equivalent():
 
 def test_one_step_that_differs_is_enough():
     other = [1.0, 1.0, 0.9, 1.0, 1.0, 1.0]
-    assert verdicts(linear_verdicts(linear(other, ONES))) == [FAILS, FAILS, FAILS]
+    findings = linear_verdicts(linear(other, ONES))
+    assert verdicts(findings) == [FAILS, FAILS, FAILS]
+    assert findings[0].mean == findings[2].mean == pytest.approx(0.9)
+
+
+def test_cosines_that_cancel_over_steps_still_show_something():
+    findings = linear_verdicts(linear(ONES, [0.5, -0.5, 0.5, -0.5, 0.0, 1.0]))
+    assert verdicts(findings) == [HOLDS, FAILS, HOLDS]
 
 
 def test_values_are_shares_beyond_chance():
