@@ -142,11 +142,11 @@ def unigram_perplexity(text: Text) -> float:
 LANGUAGE = {
     "quick": LanguageModels(
         n_words=20,
-        n_train=16_000,
-        n_valid=8_000,
+        n_train=12_000,
+        n_valid=7_000,
         width=16,
         length=16,
-        training=Training(epochs=3, batch=10, learning_rate=2e-2, snapshots=8, clip=1.0),
+        training=Training(epochs=3, batch=10, learning_rate=2e-2, snapshots=6, clip=1.0),
     ),
     "cpu": LanguageModels(
         n_words=2000,

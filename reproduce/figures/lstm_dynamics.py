@@ -134,7 +134,7 @@ def fall(values: np.ndarray[Any, Any]) -> float:
 
 def draw(found: dict[int, list[dict[str, Any]]], epochs: int, unigram: float) -> Figure:
     """Draw a row a measure, one for the ranks, and a column a depth: a line a layer, the mean over seeds."""
-    figure = new_figure(9, 7)
+    figure = new_figure(9, 5.6)
     axes = figure.subplots(1 + len(MEASURES), len(found), sharex=True, sharey="row", squeeze=False)
     for place, (depth, parts) in enumerate(found.items()):
         column = axes[:, place]
@@ -151,7 +151,8 @@ def draw(found: dict[int, list[dict[str, Any]]], epochs: int, unigram: float) ->
     for ax, label in zip(axes[:, 0], MEASURES.values(), strict=False):
         ax.set_ylabel(f"{label} similarity\nto the final self")
     axes[-1, 0].set_ylabel("directions that hold\n99% of the variance")
-    axes[1, -1].legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+    handles, names = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, fontsize=8, loc="outside lower center", ncols=len(names))
     return figure
 
 
