@@ -194,7 +194,7 @@ def judged(found: dict[str, list[dict[str, Any]]], kind: str) -> list[Finding]:
         ),
         judge(
             f"Freezing layers linearly saves time ({kind} net).",
-            "share of the time of training (of the processor, without a GPU) that the linear schedule saves in the same seed",
+            "share of the time of training (without a GPU the processor's own) that the linear schedule saves",
             time_saved(linear, found[BASELINE]),
             above=0.0,
             limits=(-np.inf, 1),

@@ -6,6 +6,7 @@ every layer starts each window from a state of zero, in training too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ import svcca
 from reproduce.claims import Finding, judge
 from reproduce.data.text import Text
 from reproduce.drawing import band, new_figure, tidy
-from reproduce.language_model import LANGUAGE, LanguageModels, unigram_perplexity, windows
+from reproduce.language import unigram_loss, windows
+from reproduce.lstm import LANGUAGE, LanguageModels
 from reproduce.study import Outcome, Settings, Study
 
 
@@ -46,7 +48,7 @@ def run(study: Study) -> Outcome:
     settings: LSTMDynamics = study.settings
     text = settings.models.text(study)
     found = {depth: [analysed(study, text, depth, seed) for seed in study.seeds] for depth in settings.depths}
-    unigram = unigram_perplexity(text)
+    unigram = math.exp(unigram_loss(text))
     findings = []
     for depth, parts in found.items():
         perplexities = np.array([part["perplexity"] for part in parts])

@@ -20,7 +20,8 @@ from scipy import stats
 import svcca
 from reproduce.claims import Finding, judge
 from reproduce.drawing import band, new_figure, tidy
-from reproduce.language_model import LANGUAGE, LanguageModels, windows
+from reproduce.language import windows
+from reproduce.lstm import LANGUAGE, LanguageModels
 from reproduce.study import Outcome, Settings, Study
 
 

@@ -21,9 +21,10 @@ import svcca
 from reproduce.claims import Finding, judge
 from reproduce.data.text import Text
 from reproduce.drawing import band, new_figure, tidy
-from reproduce.language import Transformer, bigram_loss, last_hidden, loss, unigram_loss, windows
+from reproduce.language import bigram_loss, mean_loss, unigram_loss, windows
 from reproduce.study import Outcome, Settings, Study
 from reproduce.training import Training
+from reproduce.transformer import Transformer, last_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +89,16 @@ def run(study: Study) -> Outcome:
 def measure(study: Study, net: nn.Module, text: Text) -> dict[str, Any]:
     """Give the loss, and what each way and size loses of it; what half of the weights bought, layer by layer."""
     settings: Compression = study.settings
-    seen = windows(text.train, settings.net.context)[0][: settings.n_measured].to(study.device).split(32)
-    judged_on = windows(text.valid.to(study.device), settings.net.context)
+    seen = windows(text.train, settings.net.context)[: settings.n_measured, :-1].to(study.device).split(32)
+    judged_on = windows(text.valid, settings.net.context).to(study.device)
 
     def evaluate(network: nn.Module) -> float:
-        return -loss(network, judged_on)
+        return -mean_loss(network, judged_on)
 
     options: dict[str, Any] = {"layers": MLPS, "forward": last_hidden, "progress": False}
     curve = svcca.compression_curve(net, seen, evaluate, ratios=RATIOS, against=WAYS, **options)
     half = svcca.compress(net, seen, ratio=0.5, **options)
-    report = svcca.compression_report(net, half, judged_on[0][:32], evaluate=evaluate)
+    report = svcca.compression_report(net, half, judged_on[:32, :-1], evaluate=evaluate)
     study.say(str(report))
     return {
         "loss": -curve.accuracy,

@@ -1,4 +1,4 @@
-"""Stacked LSTM language models: the net, windows of a text, perplexity, and the models that figures share."""
+"""Stacked LSTM language models: the net, and the trained ones that figures share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from reproduce.data.text import Text
+from reproduce.language import mean_loss, next_word_loss, shuffled_windows, windows
 from reproduce.study import Study, Trained
 from reproduce.training import Training
-
-EVALUATED = 50
-"""Windows a batch when perplexity is measured: their logits are the largest thing in memory."""
 
 
 class StackedLSTM(nn.Module):
@@ -92,51 +89,12 @@ class LanguageModels:
             return shuffled_windows(text.train, self.length, self.training.batch, generator, study.device)
 
         def facts(net: nn.Module) -> dict[str, float]:
-            return {"perplexity": perplexity(net, windows(text.valid, self.length).to(study.device))}
+            return {"perplexity": math.exp(mean_loss(net, windows(text.valid, self.length).to(study.device)))}
 
         net = {"kind": "lstm", "width": self.width, "layers": n_layers, "length": self.length}
         config = {"net": net, "training": asdict(self.training), "data": text.config, "seed": seed}
         name = f"lstm-{n_layers}x{self.width}"
         return study.train(name, config, build, batches, next_word_loss, self.training, seed, facts)
-
-
-def windows(stream: Tensor, length: int, offset: int = 0) -> Tensor:
-    """Cut a stream into windows (n, length + 1): `length` words and the one after each, which the next starts with."""
-    n = (len(stream) - 1 - offset) // length
-    starts = offset + length * torch.arange(n)
-    return stream[starts[:, None] + torch.arange(length + 1)]
-
-
-def shuffled_windows(
-    stream: Tensor, length: int, batch: int, generator: torch.Generator, device: torch.device
-) -> list[Tensor]:
-    """Cut an epoch's batches from a random first word on, in random order; always as many."""
-    offset = int(torch.randint(length, (1,), generator=generator))
-    found = windows(stream, length, offset)
-    n = (len(stream) - length) // length // batch * batch
-    order = torch.randperm(len(found), generator=generator)[:n]
-    return list(found[order].to(device).split(batch))
-
-
-def next_word_loss(net: nn.Module, batch: Tensor) -> Tensor:
-    """Cross-entropy of each next word of the windows, in nats."""
-    return cross_entropy(net(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-
-
-def perplexity(net: nn.Module, found: Tensor) -> float:
-    """Give exp of the mean cross-entropy over windows."""
-    with torch.no_grad():
-        sums = [float(next_word_loss(net, part)) * len(part) for part in found.split(EVALUATED)]
-    return math.exp(sum(sums) / len(found))
-
-
-def unigram_perplexity(text: Text) -> float:
-    """Perplexity on the validation text of a model that knows how frequent each word is in training, and no more.
-
-    Each word is counted once more than it was seen, so that none has the probability 0.
-    """
-    counts = torch.bincount(text.train, minlength=text.n_words).double() + 1
-    return math.exp(-float((counts / counts.sum()).log()[text.valid].mean()))
 
 
 LANGUAGE = {

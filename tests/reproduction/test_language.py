@@ -3,14 +3,9 @@ import math
 import pytest
 import torch
 from reproduce.data.text import Text
-from reproduce.language_model import (
-    StackedLSTM,
-    next_word_loss,
-    perplexity,
-    shuffled_windows,
-    unigram_perplexity,
-    windows,
-)
+from reproduce.language import bigram_loss, mean_loss, next_word_loss, shuffled_windows, unigram_loss, windows
+from reproduce.lstm import StackedLSTM
+from reproduce.transformer import Transformer, last_hidden
 from torch.nn.functional import one_hot
 
 
@@ -70,25 +65,54 @@ def test_the_loss_is_that_of_the_next_word():
     assert next_word_loss(Successor(), counting.flip(1)) > 10
 
 
-def test_perplexity_is_the_exponential_of_the_mean_loss_whatever_the_batches(net):
+def test_the_mean_loss_is_that_of_all_windows_whatever_the_batches(net):
     found = windows(torch.arange(500) % 7, 4)  # 124 windows: two full batches and a part
-    assert perplexity(net, found) == pytest.approx(math.exp(float(next_word_loss(net, found).detach())), rel=1e-5)
+    assert mean_loss(net, found) == pytest.approx(float(next_word_loss(net, found).detach()), rel=1e-5)
 
 
-def test_a_model_that_knows_nothing_has_the_perplexity_of_the_number_of_words():
+def test_a_model_that_knows_nothing_loses_the_logarithm_of_the_number_of_words():
     class Uniform(torch.nn.Module):
         def forward(self, words):
             return torch.zeros(*words.shape, 7)
 
-    assert perplexity(Uniform(), windows(torch.arange(50) % 7, 4)) == pytest.approx(7, rel=1e-6)
+    assert mean_loss(Uniform(), windows(torch.arange(50) % 7, 4)) == pytest.approx(math.log(7), rel=1e-6)
 
 
-def test_the_perplexity_of_word_frequencies():
+def test_the_loss_by_word_frequencies():
     train = torch.tensor([0] * 29 + [1] * 69)  # with one more each: 0.3 and 0.7
     text = Text("two words", train, torch.tensor([0, 1]), ("a", "b"))
-    assert unigram_perplexity(text) == pytest.approx(1 / math.sqrt(0.3 * 0.7), rel=1e-12)
+    assert unigram_loss(text) == pytest.approx(-math.log(0.3 * 0.7) / 2, rel=1e-12)
 
 
-def test_a_word_that_training_has_not_seen_has_a_finite_perplexity():
+def test_a_word_that_training_has_not_seen_has_a_finite_loss():
     text = Text("two words", torch.zeros(10, dtype=torch.int64), torch.tensor([1]), ("a", "b"))
-    assert unigram_perplexity(text) == pytest.approx(12, rel=1e-12)
+    assert unigram_loss(text) == pytest.approx(math.log(12), rel=1e-12)
+
+
+def test_pairs_of_words_tell_what_a_cycle_holds():
+    stream = torch.arange(7_000) % 7
+    text = Text("cycle", stream, stream[:70], tuple("abcdefg"))
+    assert unigram_loss(text) == pytest.approx(math.log(7), rel=1e-3)
+    # Each word was seen 1,000 times (the last 999) before its only successor, smoothed by at least 10 counts of 1/7.
+    assert bigram_loss(text) == pytest.approx(-math.log((1000 + 10 / 7) / 1010), rel=1e-2)
+
+
+def test_pairs_of_words_tell_nothing_where_there_is_nothing_to_tell():
+    stream = torch.randint(7, (70_000,), generator=torch.Generator().manual_seed(0))
+    text = Text("noise", stream[:35_000], stream[35_000:], tuple("abcdefg"))
+    assert bigram_loss(text) == pytest.approx(unigram_loss(text), rel=1e-2)
+
+
+def test_the_transformer_looks_back_alone_and_its_logits_are_an_image_of_its_last_hidden_state():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Transformer(width=16, n_layers=1, context=8).build(7).eval()
+    words = torch.tensor([[1, 2, 3, 4, 5, 6]])
+    others = words.clone()
+    others[0, 3] = 0
+    with torch.no_grad():
+        logits, hidden = net(words).logits, last_hidden(net, words)
+        assert torch.allclose(logits[:, :3], net(others).logits[:, :3], atol=1e-6)
+        assert not torch.allclose(logits[:, 3:], net(others).logits[:, 3:], atol=1e-3)
+        assert torch.allclose(logits, hidden @ net.get_output_embeddings().weight.T, atol=1e-5)
+    assert float(next_word_loss(net, windows(torch.arange(50) % 7, 4)).detach()) == pytest.approx(math.log(7), rel=0.05)
