@@ -46,11 +46,7 @@ SETTINGS = {
 ITEMS = (5, 6)
 PANES = (0.0, 0.35, 0.75, 1.0)
 MAPS = ("relu1", "relu2", "relu3", "relu4", "relu5", "pool2")
-TITLES = {
-    "conv": "conv net, averages",
-    "maps": "conv net, whole maps",
-    "residual": "residual net, averages",
-}
+TITLES = {"conv": "conv net, averages", "maps": "conv net, whole maps", "residual": "residual net, averages"}
 
 
 def run(study: Study) -> Outcome:
@@ -61,26 +57,20 @@ def run(study: Study) -> Outcome:
     blocks = settings.nets.residual.blocks
     layers = {"conv": list(CONV_PLOTTED), "residual": residual_plotted(blocks)}
 
-    def another(seed: int) -> int:
-        return (seed + 1) % settings.seeds
-
-    def followed(sort: str, seed: int) -> Found:
+    def followed(sort: str, seed: int, another: int) -> Found:
         kind = "residual" if sort == "residual" else "conv"
-        net, other = (train[kind](study, images, s) for s in (seed, another(seed)))
+        net, other = (train[kind](study, images, s) for s in (seed, another))
         if sort == "maps":
             return whole_maps(net, other.net(), images.test[: settings.n_fourier], settings.every)
         return averages(net, other.net(), images.test[: settings.n_compared], layers[kind])
 
     config = study.config(data=images.config)
-    found = {
-        sort: gathered(
-            [
-                study.analysis(sort, config | {"seed": s, "other": another(s)}, lambda k=sort, s=s: followed(k, s))
-                for s in study.seeds
-            ]
-        )
-        for sort in TITLES
-    }
+
+    def analysed(sort: str, seed: int) -> Found:
+        other = (seed + 1) % settings.seeds
+        return study.analysis(sort, config | {"seed": seed, "other": other}, lambda: followed(sort, seed, other))
+
+    found = {sort: gathered([analysed(sort, seed) for seed in study.seeds]) for sort in TITLES}
     hidden = {"conv": list(CONV_HIDDEN), "maps": list(MAPS[:5]), "residual": list(residual_hidden(blocks))[:-1]}
     top = {"conv": ("relu7", "out"), "residual": ("relu2", "out")}
     findings = [f for sort, names in hidden.items() for f in judged_order(found[sort], names, top.get(sort), sort)]
