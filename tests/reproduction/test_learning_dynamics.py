@@ -45,13 +45,22 @@ def test_stripes_are_outputs_alike_with_what_lies_between_unlike(inside):
     assert stripes(matrix, outputs, within) == pytest.approx(0.7 - inside)
 
 
+def test_stripes_compare_with_what_is_inside_the_later_block_alone():
+    matrix = np.full((6, 6), 0.1)
+    matrix[np.ix_([2, 5], [2, 5])] = [[1.0, 0.8], [0.8, 1.0]]  # the block with itself does not count
+    matrix[2, [3, 4]] = [0.3, 0.5]
+    assert stripes(matrix, [2, 5], [[0, 1], [3, 4]]) == pytest.approx(0.8 - 0.4)
+
+
 def patterns(batch_norm, inside):
     conv_layers = ["relu1", "bn1", "relu2", "bn2"]
     conv = np.eye(4)
     conv[0, 1] = conv[2, 3] = batch_norm
     names = residual_plotted(1)
     after = [names.index(f"block{number}") for number in (1, 2, 3)]
-    residual = np.full((len(names), len(names)), inside)
+    residual = np.ones((len(names), len(names)))  # only what is inside is looked at beside the outputs
+    within = [names.index(f"block{number}{part}") for number in (1, 2, 3) for part in (".2", ".4")]
+    residual[:, within] = inside
     residual[np.ix_(after, after)] = 0.5
     jitter = np.random.default_rng(0).uniform(0, 0.005, 3)
     found = [
