@@ -67,12 +67,14 @@ def patterns(batch_norm, inside):
         {"layers": layers, "panes": np.array([[matrix - extra] for extra in jitter])}
         for layers, matrix in ((conv_layers, conv), (names, residual))
     ]
-    return [finding.verdict for finding in judged_patterns(*found, blocks=1)]
+    return judged_patterns(*found, blocks=1)
 
 
 def test_squares_and_stripes_are_found():
-    assert patterns(batch_norm=1.0, inside=0.3) == [HOLDS, HOLDS]
+    squares, lines = patterns(batch_norm=1.0, inside=0.3)
+    assert (squares.verdict, lines.verdict) == (HOLDS, HOLDS)
+    assert lines.values == pytest.approx([0.5 - 0.3] * 3)
 
 
 def test_squares_and_stripes_are_not_seen_where_there_are_none():
-    assert patterns(batch_norm=0.9, inside=0.8) == [FAILS, FAILS]
+    assert [finding.verdict for finding in patterns(batch_norm=0.9, inside=0.8)] == [FAILS, FAILS]
