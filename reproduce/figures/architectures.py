@@ -48,11 +48,11 @@ def run(study: Study) -> Outcome:
     images = settings.nets.images(study)
     sizes = {"pool": settings.n_pooled, "fourier": settings.n_fourier}
     residual = residual_hidden(settings.nets.residual.blocks)
+    shared = settings.nets
+    pairs = [(shared.train_conv(study, images, s), shared.train_residual(study, images, s)) for s in study.seeds]
 
     def compared(sort: str, seed: int, *, trained: bool) -> dict[str, Any]:
-        conv = settings.nets.train_conv(study, images, seed)
-        other = settings.nets.train_residual(study, images, seed)
-        nets = [net.net(None if trained else 0) for net in (conv, other)]
+        nets = [net.net(None if trained else 0) for net in pairs[seed]]
         # By name, since both nets have modules of the same names that are not the same layers.
         wanted = [list(CONV_HIDDEN), list(residual)]
         inputs = images.test[: sizes[sort]]

@@ -50,11 +50,12 @@ def run(study: Study) -> Outcome:
     images = settings.nets.images(study)
     inputs = images.test[: settings.n_compared]
     train = {"conv": settings.nets.train_conv, "residual": settings.nets.train_residual}
+    nets = {kind: [one(study, images, seed) for seed in study.seeds] for kind, one in train.items()}
     layers = {"conv": CONV_HIDDEN, "residual": residual_hidden(settings.nets.residual.blocks)}
     depths = {"conv": conv_depths(), "residual": residual_depths(settings.nets.residual.blocks)}
 
     def looked_at(kind: str, seed: int) -> dict[str, Any]:
-        net = train[kind](study, images, seed).net()
+        net = nets[kind][seed].net()
         found = svcca.class_sensitivity(net, inputs, layers=list(layers[kind]), classes=images.classes, progress=False)
         values = {"values": found.values, "chance": found.chance, "corrected": found.corrected}
         return {name: value.tolist() for name, value in values.items()}

@@ -54,12 +54,13 @@ def run(study: Study) -> Outcome:
     settings: Dynamics = study.settings
     images = settings.nets.images(study)
     train = {"conv": settings.nets.train_conv, "residual": settings.nets.train_residual}
+    nets = {kind: [one(study, images, seed) for seed in study.seeds] for kind, one in train.items()}
     blocks = settings.nets.residual.blocks
     layers = {"conv": list(CONV_PLOTTED), "residual": residual_plotted(blocks)}
 
     def followed(sort: str, seed: int, another: int) -> Found:
         kind = "residual" if sort == "residual" else "conv"
-        net, other = (train[kind](study, images, s) for s in (seed, another))
+        net, other = nets[kind][seed], nets[kind][another]
         if sort == "maps":
             return whole_maps(net, other.net(), images.test[: settings.n_fourier], settings.every)
         return averages(net, other.net(), images.test[: settings.n_compared], layers[kind])
