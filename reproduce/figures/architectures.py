@@ -137,6 +137,6 @@ def draw(
             band(right, depths[0], curves, color=colour, marker="o", markersize=3, label=label)
         right.plot(depths[0], along_depth(chance[sort], *depths), color="0.4", linestyle=":", label="chance")
         right.set(xlabel="depth, share of all layers", ylabel="similarity at the same depth", ylim=(0, 1), xlim=(0, 1))
-        right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         tidy(right)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False, fontsize=8)
     return figure
