@@ -86,11 +86,19 @@ def judged(trained: Array, untrained: Array, rows: Array, columns: Array, sort: 
     """Judge what either version of the paper found, from similarities (n_seeds, n_rows, n_columns) and depths."""
     level = [along_depth(one, rows, columns) for one in trained]
     before = [along_depth(one, rows, columns) for one in untrained]
+    best = [columns[one.argmax(axis=1)] for one in trained]
     return [
         judge(
             f"v1: layers are most similar to those at the same proportion of depth: {SORTS[sort]}.",
+            "slope of the depth of the most similar layer in the residual net over a conv layer's own depth, both as "
+            "shares of all layers: 1 is the same proportion, 0 no relation",
+            [slope(rows, one) for one in best],
+            above=0.5,
+        ),
+        judge(
+            f"v1, the order alone: the deeper a layer, the deeper the one most similar to it: {SORTS[sort]}.",
             "rank correlation of a conv layer's depth with that of its most similar layer in the residual net",
-            [rank_correlation(rows, columns[one.argmax(axis=1)]) for one in trained],
+            [rank_correlation(rows, one) for one in best],
             above=0.5,
             limits=(-1, 1),
         ),
@@ -109,6 +117,11 @@ def judged(trained: Array, untrained: Array, rows: Array, columns: Array, sort: 
             limits=(-1, 1),
         ),
     ]
+
+
+def slope(x: Array, y: Array) -> float:
+    """Slope of the line through points, by least squares."""
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def along_depth(values: Array, rows: Array, columns: Array) -> Array:

@@ -13,12 +13,18 @@ def verdicts(trained, untrained):
 
 
 def test_layers_alike_at_the_same_proportion_of_depth_are_the_first_versions_finding():
-    assert verdicts(1 - APART, np.full(APART.shape, 0.1)) == [HOLDS, FAILS, HOLDS]
+    assert verdicts(1 - APART, np.full(APART.shape, 0.1)) == [HOLDS, HOLDS, FAILS, HOLDS]
 
 
 def test_similarity_that_falls_with_depth_is_the_second_versions_finding():
     falling = 1 - ROWS[:, None] - COLUMNS[None, :] / 100  # the first column is the most similar to all
-    assert verdicts(falling, np.ones(APART.shape)) == [FAILS, HOLDS, FAILS]
+    assert verdicts(falling, np.ones(APART.shape)) == [FAILS, FAILS, HOLDS, FAILS]
+
+
+def test_an_order_is_not_the_same_proportion():
+    # All are most similar to one of the first three layers, if in the right order.
+    apart = np.abs(ROWS[:, None] / 4 - COLUMNS[None, :])
+    assert verdicts(1 - apart, np.zeros(apart.shape))[:2] == [FAILS, HOLDS]
 
 
 def test_similarity_along_depth_is_that_of_the_nearest_layer():
