@@ -141,8 +141,9 @@ def draw(shares: dict[str, Shares], n_layers: int) -> Figure:
         ax.axvline(1 / n_layers, color="0.4", linestyle=":", label="chance")
         published = [names.index(name) for name in PUBLISHED]
         ax.plot(list(PUBLISHED.values()), published, "D", color="C1", markersize=4, label="Kornblith et al. 2019")
-        for place in places[~np.array(shown)]:
-            ax.text(0.02, place, "not defined", va="center", fontsize=7, color="0.4")
+        for place, mean, there in zip(places, means, shown, strict=True):
+            text = "none" if there and mean == 0 else "" if there else "not defined"
+            ax.text(0.05, place, text, va="center", fontsize=7, color="0.4")
         ax.set(title=SORTS[sort], xlim=(0, 1.02), xlabel="layers that find their twin")
         ax.title.set_fontsize(10)
         ax.set_yticks(places, names, fontsize=8)
