@@ -143,7 +143,7 @@ def draw(shares: dict[str, Shares], n_layers: int) -> Figure:
         ax.plot(list(PUBLISHED.values()), published, "D", color="C1", markersize=4, label="Kornblith et al. 2019")
         for place, mean, there in zip(places, means, shown, strict=True):
             text = "none" if there and mean == 0 else "" if there else "not defined"
-            ax.text(0.05, place, text, va="center", fontsize=7, color="0.4")
+            ax.text(0.17, place, text, va="center", fontsize=7, color="0.4")
         ax.set(title=SORTS[sort], xlim=(0, 1.02), xlabel="layers that find their twin")
         ax.title.set_fontsize(10)
         ax.set_yticks(places, names, fontsize=8)

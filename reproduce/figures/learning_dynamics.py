@@ -77,7 +77,9 @@ def run(study: Study) -> Outcome:
     findings = [f for sort, names in hidden.items() for f in judged_order(found[sort], names, top.get(sort), sort)]
     findings += judged_patterns(found["conv"], found["residual"], blocks)
     shown = {"conv": [*CONV_HIDDEN, "out"], "maps": list(MAPS), "residual": [*residual_hidden(blocks), "out"]}
-    return Outcome({"": draw_panes(found), "curves": draw_curves(found, shown)}, findings)
+    return Outcome(
+        {"": draw_panes(found), "curves": draw_curves(found, shown, settings.nets.conv_training.decay_at)}, findings
+    )
 
 
 def residual_plotted(blocks: int) -> list[str]:
@@ -207,8 +209,8 @@ def draw_panes(found: dict[str, Found]) -> Figure:
     axes = figure.subplots(2, len(PANES))
     for row, kind in zip(axes, ("conv", "residual"), strict=True):
         names = [label(name, kind) for name in found[kind]["layers"]]
-        # Of the residual net's many layers only the outputs of blocks are named.
-        ticks = [place for place, name in enumerate(names) if "." not in name]
+        # Of the residual net's many layers not those inside blocks are named, nor the batch norm between the last two.
+        ticks = [place for place, name in enumerate(names) if "." not in name and name != "bn"]
         for ax, share, pane in zip(row, PANES, found[kind]["panes"].mean(axis=0), strict=True):
             picture = ax.imshow(pane, vmin=0, vmax=1, cmap="magma", interpolation="nearest")
             ax.set_title(f"{share:.0%} of training", fontsize=9)
@@ -220,10 +222,13 @@ def draw_panes(found: dict[str, Found]) -> Figure:
     return figure
 
 
-def draw_curves(found: dict[str, Found], shown: dict[str, list[str]]) -> Figure:
-    """Draw a line a layer over training, mean over seeds; beside the end, the level of another seed."""
+def draw_curves(found: dict[str, Found], shown: dict[str, list[str]], decay_at: tuple[float, ...]) -> Figure:
+    """Draw a line a layer over training, mean over seeds; beside the end, another seed; and each fall of the rate."""
     figure = new_figure(9, 4.2)
     for ax, (sort, names) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
+        for share in decay_at:
+            text = "rate / 10" if share == decay_at[0] else None
+            ax.axvline(100 * share, color="0.6", linestyle=":", linewidth=1, zorder=0, label=text)
         _draw_lines(ax, found[sort], names, sort)
         ax.set_title(TITLES[sort], fontsize=10)
     figure.axes[0].set_ylabel("SVCCA similarity to the end")
@@ -240,6 +245,6 @@ def _draw_lines(ax: Axes, found: Found, names: list[str], sort: str) -> None:
         ax.plot(106, found["other"].mean(axis=0)[place], "_", color=style["color"], markersize=8, clip_on=False)
     level = found["chance"].mean(axis=0)[places]
     ax.axhspan(level.min(), level.max(), color="0.85", linewidth=0, label="chance", zorder=0)
-    ax.set(xlabel="training, % (right end: another seed)", ylim=(0, 1.02), xlim=(0, 109), xticks=range(0, 101, 25))
+    ax.set(xlabel="training, % (right: another seed)", ylim=(0, 1.02), xlim=(0, 109), xticks=range(0, 101, 25))
     ax.legend(frameon=False, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     tidy(ax)
