@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +31,7 @@ class Record:
         plain |= {"claims": [finding.to_dict() for finding in outcome.findings]}
         plain |= {"figures": [_file(study.name, part) for part in outcome.figures]}
         plain |= {"settings": asdict(study.settings), "hardware": hardware(study.device)}
-        plain |= {"warnings": study.warnings}
+        plain |= {"warnings": pooled(study.warnings)}
         return cls(json.loads(json.dumps(plain | {"seconds": round(seconds, 1)})))
 
     def save(self, folder: Path, figures: dict[str, Figure]) -> None:
@@ -39,6 +40,15 @@ class Record:
             write(folder / _file(self.plain["name"], part), lambda path, figure=figure: figure.savefig(path))  # type: ignore[misc]
         text = json.dumps(self.plain, indent=1) + "\n"
         write(folder / f"{self.plain['name']}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def pooled(warnings: list[str]) -> list[str]:
+    """Give one warning of each kind: those that differ in their numbers and in what they are about are counted."""
+    kinds: dict[str, list[str]] = {}
+    for text in warnings:
+        _, _, what = text.rpartition(": ") if text.count(": ") == 1 else ("", "", text)
+        kinds.setdefault(re.sub(r"\d[\d.,e-]*", "#", what), []).append(text)
+    return [texts[0] + (f" ({len(texts) - 1} more like it)" if len(texts) > 1 else "") for texts in kinds.values()]
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

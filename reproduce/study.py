@@ -187,11 +187,11 @@ class Study:
         Args:
             part: Which analysis of this figure, also the name of its file.
             config: Everything that decides the result: settings, seed, data.
-            make: Computes it.
+            make: Computes it. Nets that it needs are trained or taken from the cache before: the time that they took
+                would count in each analysis.
             of: The figure whose analysis it is, where another one shares it.
         """
 
-        # The time counts once more in a later run's record; training inside `make` counts there by itself.
         def timed() -> dict[str, Any]:
             start, before = perf_counter(), self.seconds_before
             with heard() as said:

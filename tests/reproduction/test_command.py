@@ -8,6 +8,7 @@ import typer
 from reproduce import __main__ as command
 from reproduce import run as run_module
 from reproduce.errors import ReproduceError
+from reproduce.records import pooled
 from reproduce.run import load, names, run
 from typer.testing import CliRunner
 
@@ -128,3 +129,10 @@ def test_only_public_names_of_the_library_are_used(path):
         assert not any(name.startswith("svcca.") and not name.startswith("svcca.integrations.") for name in imported)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "svcca":
             assert node.attr in sys.modules["svcca"].__all__
+
+
+def test_warnings_that_differ_in_numbers_and_layers_alone_are_counted():
+    few = "{}: unrelated layers would already give {} with 597 samples. Use more."
+    other = "relu2: correlations of up to 1.5 were cut to 1."
+    found = pooled([few.format("conv1 x bn3", 0.27), other, few.format("bn3 x conv1", "1e-3")])
+    assert found == [few.format("conv1 x bn3", 0.27) + " (1 more like it)", other]
