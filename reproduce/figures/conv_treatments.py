@@ -1,4 +1,4 @@
-"""Tutorials: one conv layer in two nets, treated in six ways before CCA.
+"""Tutorial: one conv layer in two nets, treated in six ways before CCA.
 
 Space folded into samples (all positions, or a choice of them), space folded away by averaging, maps resized, maps
 flattened, and flattened maps by the Fourier way; each with its chance level, its time, and the nets before training.

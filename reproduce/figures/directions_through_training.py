@@ -1,4 +1,4 @@
-"""Second paper, Figure 1: directions that have settled at half-time stay, those that have not keep moving.
+"""Morcos et al., Figure 1: directions that have settled at half-time stay, those that have not keep moving.
 
 Canonical directions of a layer between an early step and half-time are split: the fifth that was most alike had
 settled, the fifth that was least alike had not. Both are directions of the layer at half-time, hence fixed functions of

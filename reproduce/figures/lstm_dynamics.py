@@ -1,4 +1,4 @@
-"""App. Figure 6, and Figure 6 of the second paper: stacked LSTM language models through training.
+"""App. Figure 6, and Morcos et al., Figure 6: stacked LSTM language models through training.
 
 Each layer is compared with itself at the end of training. A sample is a word of a window of text, a feature is a unit;
 every layer starts each window from a state of zero, in training too.

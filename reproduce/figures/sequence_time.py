@@ -1,4 +1,4 @@
-"""Figures 7-8 of the second paper: the hidden state at each step of a sequence against the last one.
+"""Morcos et al., Figures 7 and 8: the hidden state at each step of a sequence against the last one.
 
 A sample is a sequence, a feature is a unit; all sequences have the same length. Linear recurrent nets, h' = W h, start
 from random states and get no further input, or a random one at each step; W is a random matrix, orthogonal or not. The

@@ -1,4 +1,4 @@
-"""Second paper, Figure 2: which measure tells directions that two layers share from noise.
+"""Morcos et al., Figure 2: which measure tells directions that two layers share from noise.
 
 Two layers of 200 directions share k of them, drawn from N(0, 1); the other 200 - k are drawn from N(0, std 0.1) for
 each layer by itself. Each layer is turned into 200 units by a random rotation of its own. The same with k directions of

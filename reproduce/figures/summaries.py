@@ -1,4 +1,4 @@
-"""Tutorials: five summaries of the same correlations, for layers that agree and layers that do not.
+"""Tutorial: five summaries of the same correlations, for layers that agree and layers that do not.
 
 One layer of the conv net against itself, its twin in a net of another seed, the twin before training, the twin with its
 rows in another order, and Gaussian noise of equal size, over more and more images.
