@@ -49,11 +49,11 @@ SETTINGS = {
     "quick": LearningRates(
         seeds=2,
         n_train=400,
-        rates=(2e-3, 5e-2),
+        rates=(5e-3, 5e-2),
         n_rates=6,
         n_null=20,
         net=Net(width=6),
-        training=Training(epochs=6, batch=40),
+        training=Training(epochs=5, batch=50),
     ),
     "cpu": LearningRates(
         n_train=1500,
