@@ -9,10 +9,11 @@ import numpy as np
 from torch import Tensor, nn
 
 import svcca
+from reproduce.layers import CONV_HIDDEN
 
-LAYERS = {f"relu{number}": f"conv{number}" for number in range(1, 6)} | {"relu6": "fc1", "relu7": "fc2", "out": "out"}
+LAYERS = CONV_HIDDEN | {"out": "out"}
 """Layers of the conv net as the paper looks at them, after the rectifier, and what a figure calls them."""
-HIDDEN = tuple(LAYERS)[:-1]
+HIDDEN = tuple(CONV_HIDDEN)
 Matrices = dict[str, dict[str, list[list[float]]]]
 
 

@@ -68,7 +68,8 @@ def test_more_seeds_use_what_is_there(tmp_path, monkeypatch):
     run(CHEAP, "quick", tmp_path, seeds=2)
     new = {path.name for path in (tmp_path / "cache").iterdir()} - before
     assert trained == [0, 1, 2]
-    assert sorted(Path(name).suffix for name in new) == [".json", ".json", ".safetensors"]  # the pair after training and before
+    # One net, and its comparison with the one before: after training and before it.
+    assert sorted(Path(name).suffix for name in new) == [".json", ".json", ".safetensors"]
 
 
 def test_all_runs_every_figure_and_a_failure_does_not_stop_the_others(invoke, tmp_path, monkeypatch):
