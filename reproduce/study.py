@@ -25,7 +25,7 @@ from reproduce.data import text as text_data
 from reproduce.data.images import Images
 from reproduce.data.text import Text
 from reproduce.nets import Net
-from reproduce.training import Run, State, Training, fit, forked_rng, translated
+from reproduce.training import Run, State, Training, fit, forked_rng, translated, translations
 from svcca import SvccaWarning
 
 PRESETS = ("quick", "cpu", "full")
@@ -127,10 +127,14 @@ class Study:
 
         def batches(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
             order = torch.randperm(len(images.train), generator=generator)
-            shifted = translated(images.train, training.translate, generator)
+            shifts = translations(len(order), training.translate, generator)
             # A last batch of one image would have no variance for batch normalisation.
-            parts = [part for part in order.to(shifted.device).split(training.batch) if len(part) > 1]
-            return [(shifted[part], images.train_labels[part]) for part in parts]
+            return [(part, shifts[:, part]) for part in order.split(training.batch) if len(part) > 1]
+
+        def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            part = batch[0].to(images.train.device)
+            inputs = translated(images.train[part], batch[1], training.translate)
+            return classification_loss(net, (inputs, images.train_labels[part]))
 
         def facts(net: nn.Module) -> dict[str, Any]:
             n = len(images.test)
@@ -138,9 +142,7 @@ class Study:
             return {"accuracy": accuracy(net, images.test, images.test_labels), "train_accuracy": on_train}
 
         config = {"net": asdict(spec), "training": asdict(training), "data": images.config, "seed": seed}
-        return self.train(
-            f"{spec.kind}-{spec.width}", config, build, batches, classification_loss, training, seed, facts
-        )
+        return self.train(f"{spec.kind}-{spec.width}", config, build, batches, loss, training, seed, facts)
 
     def train(
         self,

@@ -130,17 +130,29 @@ def forked_rng() -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
-def translated(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift every image by its own random number of pixels, at most `most` either way; zeros come in."""
+def translations(n: int, most: int, generator: torch.Generator) -> Tensor:
+    """Draw for each of n images how far it is moved up and left, plus `most`: whole numbers (2, n) up to 2 `most`."""
+    if not most:
+        return torch.zeros(2, n, dtype=torch.int64)
+    return torch.randint(0, 2 * most + 1, (2, n), generator=generator)
+
+
+def translated(images: Tensor, shifts: Tensor, most: int) -> Tensor:
+    """Move every image up and left by its own shift less `most`, at most `most` either way; zeros come in.
+
+    Args:
+        images: (n, channels, height, width).
+        shifts: (2, n), of `translations`.
+        most: That they were drawn with; 0 leaves images as they are.
+    """
     if not most:
         return images
     n, _, height, width = images.shape
-    rows, columns = torch.randint(0, 2 * most + 1, (2, n), generator=generator)
-    rows = (rows[:, None] + torch.arange(height)).to(images.device)
-    columns = (columns[:, None] + torch.arange(width)).to(images.device)
+    down, right = shifts.to(images.device)[:, :, None]
+    index, row, column = (torch.arange(size, device=images.device) for size in (n, height, width))
     padded = pad(images, (most,) * 4).permute(0, 2, 3, 1)
-    index = torch.arange(n, device=images.device)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    moved = padded[index[:, None, None], (down + row)[:, :, None], (right + column)[:, None, :]]
+    return moved.permute(0, 3, 1, 2).contiguous()
 
 
 def _optimizer(net: nn.Module, training: Training) -> torch.optim.Optimizer:

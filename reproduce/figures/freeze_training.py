@@ -23,7 +23,7 @@ from reproduce.data.images import Images
 from reproduce.drawing import band, new_figure, tidy
 from reproduce.nets import Net
 from reproduce.study import Outcome, Settings, Study, accuracy, classification_loss
-from reproduce.training import Training, translated
+from reproduce.training import Training, translated, translations
 
 BASELINE, SHORT = "no freezing", "no freezing, half as long"
 ARMS: dict[str, Callable[[Tensor, int], dict[str, Any]]] = {
@@ -144,15 +144,17 @@ def train(
     for _ in range(training.epochs):
         net.train()
         start = clock()
-        shifted = translated(images.train[:n], training.translate, order)
-        for part in torch.randperm(n, generator=order).to(shifted.device).split(training.batch):
+        shifts = translations(n, training.translate, order)
+        for drawn in torch.randperm(n, generator=order).split(training.batch):
+            part = drawn.to(images.train.device)
+            inputs = translated(images.train[part], shifts[:, drawn], training.translate)
             optimizer.zero_grad()
-            classification_loss(net, (shifted[part], images.train_labels[part])).backward()
+            classification_loss(net, (inputs, images.train_labels[part])).backward()
             optimizer.step()
             scheduler.step()
             if freezer is not None:
                 freezer.step()
-        if shifted.is_cuda:
+        if images.train.is_cuda:
             torch.cuda.synchronize()
         seconds += clock() - start
         accuracies.append(accuracy(net.eval(), images.test[:n_curve], images.test_labels[:n_curve]))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from reproduce import training as training_module
 from reproduce.nets import Net, conv_net, residual_net
-from reproduce.training import Training, fit, translated
+from reproduce.training import Training, fit, translated, translations
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -140,19 +140,27 @@ def test_clipping_bounds_the_step(task, tmp_path):
 
 def test_a_translation_shifts_each_image_by_its_own_and_brings_in_zeros():
     images = torch.arange(1.0, 1 + 40 * 2 * 5 * 5).reshape(40, 2, 5, 5)
-    moved = translated(images, 2, torch.Generator().manual_seed(0))
+    drawn = translations(40, 2, torch.Generator().manual_seed(0))
+    moved = translated(images, drawn, 2)
     shifts = set()
-    for before, after in zip(images, moved, strict=True):
+    for before, after, (down, right) in zip(images, moved, 2 - drawn.T, strict=True):
         found = [
             (down, right)
             for down in range(-2, 3)
             for right in range(-2, 3)
             if torch.equal(after, shifted(before, down, right))
         ]
-        assert len(found) == 1
+        assert found == [(int(down), int(right))]
         shifts.add(found[0])
     assert len(shifts) > 15
-    assert translated(images, 0, torch.Generator()) is images
+    assert translated(images, drawn, 0) is images
+
+
+def test_no_translation_draws_nothing():
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert not translations(5, 0, generator).any()
+    assert torch.equal(generator.get_state(), before)
 
 
 def shifted(image, down, right):
