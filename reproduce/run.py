@@ -33,7 +33,14 @@ def load(name: str) -> Any:
     known = [module.name for module in pkgutil.iter_modules(figures.__path__)]
     if name not in known:
         close = ", ".join(get_close_matches(name, known, cutoff=0.4)) or ", ".join(known)
-        raise ReproduceError(message("reproduce", f"the name of a figure, such as {close}", repr(name), "See list"))
+        raise ReproduceError(
+            message(
+                "reproduce",
+                f"the name of a figure, such as {close}",
+                repr(name),
+                "List them by: python -m reproduce list",
+            )
+        )
     return import_module(f"reproduce.figures.{name}")
 
 
