@@ -13,6 +13,7 @@ from rich.table import Table
 from reproduce.errors import ReproduceError
 from reproduce.records import Record
 from reproduce.run import load, names, run, title
+from svcca import SvccaError
 
 Preset = Annotated[
     str,
@@ -53,7 +54,7 @@ def main(
             record = run(
                 name, preset, out, data=data, seeds=seeds, say=lambda line: console.print(f"  {line}", style="dim")
             )
-        except ReproduceError as error:
+        except (ReproduceError, SvccaError, ValueError) as error:  # of data, of a net that diverged, of its statistic
             failed.append(name)
             console.print(f"error: {error}", style="red", markup=False)
             continue

@@ -54,7 +54,8 @@ def run(study: Study) -> Outcome:
     settings: Dynamics = study.settings
     images = settings.nets.images(study)
     train = {"conv": settings.nets.train_conv, "residual": settings.nets.train_residual}
-    nets = {kind: [one(study, images, seed) for seed in study.seeds] for kind, one in train.items()}
+    n_nets = max(settings.seeds, 2)  # each is held against another one
+    nets = {kind: [one(study, images, seed) for seed in range(n_nets)] for kind, one in train.items()}
     blocks = settings.nets.residual.blocks
     layers = {"conv": list(CONV_PLOTTED), "residual": residual_plotted(blocks)}
 
@@ -68,7 +69,7 @@ def run(study: Study) -> Outcome:
     config = study.config(data=images.config)
 
     def analysed(sort: str, seed: int) -> Found:
-        other = (seed + 1) % settings.seeds
+        other = (seed + 1) % n_nets
         return study.analysis(sort, config | {"seed": seed, "other": other}, lambda: followed(sort, seed, other))
 
     found = {sort: gathered([analysed(sort, seed) for seed in study.seeds]) for sort in TITLES}

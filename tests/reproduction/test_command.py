@@ -12,6 +12,8 @@ from reproduce.records import pooled
 from reproduce.run import load, names, run
 from typer.testing import CliRunner
 
+import svcca
+
 ROOT = Path(run_module.__file__).parent
 CHEAP = "two_seeds"
 
@@ -86,6 +88,23 @@ def test_all_runs_every_figure_and_a_failure_does_not_stop_the_others(invoke, tm
     assert ran == names()
     assert result.exit_code == 1
     assert "expected data; got none" in result.output
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("judge 'a share': expected finite values"), svcca.SvccaError("compare 'fc1': expected no NaN")]
+)
+def test_a_statistic_or_an_activation_that_is_no_number_does_not_stop_the_others(invoke, tmp_path, monkeypatch, error):
+    ran = []
+
+    def one(name, preset, out, **options):
+        ran.append(name)
+        raise error
+
+    monkeypatch.setattr(command, "run", one)
+    result = invoke("two_seeds", "width", "--out", tmp_path)
+    assert ran == ["two_seeds", "width"]
+    assert result.exit_code == 1
+    assert str(error) in result.output
 
 
 @pytest.mark.parametrize("name", ["two_seed", "qqq"])

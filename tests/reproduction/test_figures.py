@@ -5,6 +5,7 @@ import math
 import pytest
 from reproduce.claims import FAILS, HOLDS, OPEN
 from reproduce.run import load, names, run, title
+from reproduce.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,14 @@ def test_a_figure_is_drawn_and_judged(name, tmp_path, cache):
     assert record["figures"]
     for file in record["figures"]:
         assert 5000 < (tmp_path / file).stat().st_size < 250_000
+
+
+@pytest.mark.parametrize("name", ["layer_matching", "learning_dynamics"])
+def test_one_seed_is_held_against_another_net_and_not_against_itself(name, tmp_path, cache, monkeypatch):
+    seeds, train = set(), Study.train
+    monkeypatch.setattr(Study, "train", lambda self, *args: (seeds.add(args[1]["seed"]), train(self, *args))[1])
+    assert run(name, "quick", tmp_path, seeds=1, cache=cache).plain["claims"]
+    assert seeds == {0, 1}
 
 
 @pytest.mark.parametrize("name", names())
