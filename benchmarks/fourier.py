@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import svcca
 from benchmarks import literal
 from benchmarks.work import Size, Values, Work
-from svcca.core.frequencies import FrequencyGrid
+from svcca.fourier.frequencies import FrequencyGrid
 
 PAIR = {"quick": (120, 8, 8), "full": (1_000, 64, 32)}
 """Images, channels, size of the square maps."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import svcca
-from svcca.report.fourier import plot_covariances, plot_frequency_map
+from svcca.plots.fourier import plot_covariances, plot_frequency_map
 
 warnings.simplefilter("ignore", svcca.SvccaWarning)
 digits = load_digits()

@@ -9,21 +9,6 @@
 
 from importlib import metadata as _metadata
 
-from svcca.act.blocks import Block, find_blocks
-from svcca.act.compress import compress
-from svcca.act.compression_curve import compression_curve
-from svcca.act.compression_report import CompressedLayer, CompressionReport, NetworkCost
-from svcca.act.convergence import AdaptiveFreezing
-from svcca.act.costs import compression_report
-from svcca.act.curve_result import CompressionCurve, CompressionPoint
-from svcca.act.dimensions import IntrinsicDimensions, LayerDimensions, intrinsic_dimensions
-from svcca.act.directions import LayerDirections, directions
-from svcca.act.distributedness import Distributedness, distributedness
-from svcca.act.freeze import FreezeTraining
-from svcca.act.loading import load_compressed
-from svcca.act.project import project
-from svcca.act.projection_curve import ProjectionCurve, projection_curve
-from svcca.act.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.class_dynamics import ClassDynamics, class_dynamics
@@ -33,11 +18,26 @@ from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.pairs import compare
 from svcca.compare.recorder import DynamicsRecorder
 from svcca.compare.result import LayerSummary, SimilarityMatrix
-from svcca.core.cca import CCAResult, cca, svcca
+from svcca.compress.compress import compress
+from svcca.compress.compression_curve import compression_curve
+from svcca.compress.compression_report import CompressedLayer, CompressionReport, NetworkCost
+from svcca.compress.costs import compression_report
+from svcca.compress.curve_result import CompressionCurve, CompressionPoint
+from svcca.compress.loading import load_compressed
 from svcca.core.coherence import Coherence
 from svcca.core.directions import Directions, Projection
-from svcca.core.fourier_cca import Filters, FourierCCAResult, fourier_cca
-from svcca.core.functional import (
+from svcca.core.moments import JointMoments, Moments
+from svcca.core.subspace import Subspace, SVDStep
+from svcca.errors import SvccaError, SvccaWarning
+from svcca.fourier.cca import Filters, FourierCCAResult, fourier_cca
+from svcca.fourier.translation import TranslationGap, translation_gap
+from svcca.freeze.blocks import Block, find_blocks
+from svcca.freeze.convergence import AdaptiveFreezing
+from svcca.freeze.freeze import FreezeTraining
+from svcca.freeze.summary import FreezeEvent, FreezeSummary, PhaseCost
+from svcca.io.store import load_activations, save_activations
+from svcca.measures.cca import CCAResult, cca, svcca
+from svcca.measures.functional import (
     PCAResult,
     PLSResult,
     linear_cka,
@@ -53,12 +53,12 @@ from svcca.core.functional import (
     similarities,
     svcca_weighted,
 )
-from svcca.core.moments import JointMoments, Moments
-from svcca.core.registry import MEASURES, Similarity
-from svcca.core.subspace import Subspace, SVDStep
-from svcca.core.translation import TranslationGap, translation_gap
-from svcca.errors import SvccaError, SvccaWarning
-from svcca.store import load_activations, save_activations
+from svcca.measures.registry import MEASURES, Similarity
+from svcca.project.dimensions import IntrinsicDimensions, LayerDimensions, intrinsic_dimensions
+from svcca.project.directions import LayerDirections, directions
+from svcca.project.distributedness import Distributedness, distributedness
+from svcca.project.project import project
+from svcca.project.projection_curve import ProjectionCurve, projection_curve
 
 __version__ = _metadata.version("svcca")
 

@@ -10,8 +10,8 @@ from torch import nn
 
 import reference as ref
 import svcca
-from svcca.core import chance
 from svcca.errors import InputError, LayerError, SampleError
+from svcca.measures import chance
 
 matplotlib.use("Agg")
 IMAGES = torch.randn(600, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import reference
 import svcca
 from live_bytes import LiveBytes
-from svcca.core.chance import cca_mean
 from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
+from svcca.measures.chance import cca_mean
 
 MEASURES = {"svcca": svcca.svcca, "pwcca": svcca.pwcca, "linear_cka": svcca.linear_cka}
 X = torch.randn(600, 6, generator=torch.Generator().manual_seed(0))

@@ -7,9 +7,9 @@ import torch
 import reference
 from svcca.core.coherence import Coherence
 from svcca.core.grid import GridAccumulator
-from svcca.core.registry import MEASURES
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import RankError
+from svcca.measures.registry import MEASURES
 
 N, WIDTHS_A, WIDTHS_B = 300, (4, 7, 2), (5, 3)
 ROUNDING = reference.rounding(N)  # two routes to one number, layers of condition of order 1

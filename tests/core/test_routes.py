@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference as ref
-from svcca.core.cca import cca, svcca
 from svcca.core.coherence import Coherence
-from svcca.core.functional import procrustes, similarities
 from svcca.core.moments import JointMoments
-from svcca.core.registry import MEASURES
 from svcca.core.routes import ILL_CONDITIONED, coherence_of
-from svcca.core.significance import bartlett
 from svcca.core.subspace import SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import InputError, RankError, SampleError, SvccaWarning, UnknownOptionError
+from svcca.measures.cca import cca, svcca
+from svcca.measures.functional import procrustes, similarities
+from svcca.measures.registry import MEASURES
+from svcca.measures.significance import bartlett
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 6)

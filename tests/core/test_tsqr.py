@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
-from svcca.core.cca import CCAResult
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments
 from svcca.core.subspace import Subspace
 from svcca.core.tsqr import JointQR, QRAccumulator
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError
+from svcca.measures.cca import CCAResult
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 7)

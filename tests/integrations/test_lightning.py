@@ -6,10 +6,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from act.training import conv_net, data, differing, state_of
+from freeze.training import conv_net, data, differing, state_of
 from svcca import AdaptiveFreezing
-from svcca.act import prefix_cache
 from svcca.errors import InputError
+from svcca.freeze import prefix_cache
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Lightning's own imports

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from act.training import differing, state_of
+from freeze.training import differing, state_of
 from svcca import AdaptiveFreezing
-from svcca.act import prefix_cache
 from svcca.errors import FileError, InputError
+from svcca.freeze import prefix_cache
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

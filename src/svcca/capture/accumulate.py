@@ -14,9 +14,9 @@ from torch import Tensor
 from svcca.capture.observed import ObservedNetwork, observed_rows
 from svcca.capture.rules import Observe
 from svcca.capture.sources import Source
-from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.grid import GridAccumulator
 from svcca.errors import SvccaWarning
+from svcca.fourier.grid import FourierAccumulator
 
 Accumulator = GridAccumulator | FourierAccumulator
 """What folds batches of all layers."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca.errors import FileError, InputError, SvccaWarning, message
-from svcca.files import PathLike
+from svcca.io.files import PathLike
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 STATE_KEYS = ("state_dict", "model_state_dict", "model")

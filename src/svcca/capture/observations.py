@@ -9,9 +9,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from svcca.core.frequencies import RESIZE, Resize
 from svcca.core.resample import resized
 from svcca.errors import InputError, message, unknown_option
+from svcca.fourier.frequencies import RESIZE, Resize
 
 
 @runtime_checkable

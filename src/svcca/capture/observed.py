@@ -18,8 +18,8 @@ from svcca.capture.observations import Fourier, Observation, size_in_words
 from svcca.capture.rules import Observe, choose_rules, fourier_rule, pooled_by_default
 from svcca.capture.sources import ArraySource, Source
 from svcca.core.arrays import check_finite
-from svcca.core.frequencies import match_frequencies
 from svcca.errors import InputError, SampleError, message
+from svcca.fourier.frequencies import match_frequencies
 from svcca.progress import track
 
 ARRAY_BATCH = 4096

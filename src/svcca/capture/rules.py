@@ -19,9 +19,9 @@ from svcca.capture.observations import (
     Pool,
     Tokens,
 )
-from svcca.core.frequencies import match_frequencies
 from svcca.core.resample import largest
 from svcca.errors import InputError, message, unknown_option
+from svcca.fourier.frequencies import match_frequencies
 
 SAMPLES_A_FEATURE = 5
 """Samples for each feature from which `flatten` is within reach."""

@@ -21,9 +21,9 @@ from svcca.compare.dynamics_result import place_of
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.subspace import SVDStep
-from svcca.documents import Document
 from svcca.errors import InputError, message
-from svcca.files import PathLike
+from svcca.io.documents import Document
+from svcca.io.files import PathLike
 from svcca.progress import track
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class ClassDynamics(Document):
         Raises:
             UnknownOptionError: If there is no such class.
         """
-        from svcca.report.dynamics import plot_class_lines
+        from svcca.plots.dynamics import plot_class_lines
 
         return plot_class_lines(self, ax, class_name)
 

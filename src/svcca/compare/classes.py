@@ -21,9 +21,9 @@ from svcca.compare.pairs import check_patterns, compare_sources
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.arrays import ArrayLike, to_tensor
-from svcca.core.registry import get_measure
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
+from svcca.measures.registry import get_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ class ClassSensitivity:
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw a line a class over the layers, with the chance level; returns figure and axes."""
-        from svcca.report.classes import plot_classes
+        from svcca.plots.classes import plot_classes
 
         return plot_classes(self, ax)
 

@@ -20,10 +20,10 @@ from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.result import LayerSummary
 from svcca.compare.snapshots import Settings, Snapshot, path_of, probe_of, saved_snapshots, take_snapshot
 from svcca.core.grid import CoherenceGrid
-from svcca.core.registry import Measure, Similarity, evaluate, get_measure
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import FileError, InputError, SvccaWarning, message, unknown_option
-from svcca.files import PathLike
+from svcca.io.files import PathLike
+from svcca.measures.registry import Measure, Similarity, evaluate, get_measure
 from svcca.progress import track
 
 Against = Literal["last", "previous"]

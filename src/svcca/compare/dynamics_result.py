@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions
-from svcca.documents import Document
 from svcca.errors import InputError, message
+from svcca.io.documents import Document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,12 +183,12 @@ class LearningDynamics(Document):
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw a line a layer over the steps, with the chance level; returns figure and axes."""
-        from svcca.report.dynamics import plot_lines
+        from svcca.plots.dynamics import plot_lines
 
         return plot_lines(self, ax)
 
     def plot_panes(self, n_panes: int = 4) -> tuple[Figure, npt.NDArray[Any]]:
         """Draw layers against layers at some steps, first and last among them; returns figure and axes."""
-        from svcca.report.dynamics import plot_panes
+        from svcca.plots.dynamics import plot_panes
 
         return plot_panes(self, n_panes)

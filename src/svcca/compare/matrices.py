@@ -11,14 +11,14 @@ from svcca.capture.accumulate import Pass
 from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.capture.rules import advice_on_maps
 from svcca.compare.result import LayerSummary, SimilarityMatrix
-from svcca.core.chance import cca_mean
-from svcca.core.fourier import FourierSubspace
-from svcca.core.fourier_grid import FourierGrid
 from svcca.core.grid import CoherenceGrid
-from svcca.core.registry import MEASURES, Measure, Similarity, evaluate_all
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
-from svcca.core.translation import gap_warnings
 from svcca.errors import RankError, message
+from svcca.fourier.grid import FourierGrid
+from svcca.fourier.layers import FourierSubspace
+from svcca.fourier.translation import gap_warnings
+from svcca.measures.chance import cca_mean
+from svcca.measures.registry import MEASURES, Measure, Similarity, evaluate_all
 from svcca.progress import track
 
 Layers = Mapping[int, ObservedLayer]

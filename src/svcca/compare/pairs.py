@@ -23,13 +23,13 @@ from svcca.compare.matrices import (
 )
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
-from svcca.core.fourier_grid import FourierAccumulator
 from svcca.core.grid import GridAccumulator
-from svcca.core.registry import Measure, by_frequency, get_measure
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
-from svcca.files import PathLike
-from svcca.store import load_activations
+from svcca.fourier.grid import FourierAccumulator
+from svcca.io.files import PathLike
+from svcca.io.store import load_activations
+from svcca.measures.registry import Measure, by_frequency, get_measure
 
 Network = nn.Module | Mapping[str, ArrayLike] | PathLike
 """What can be compared: a model, a mapping layer name -> array, or a file of saved activations."""

@@ -12,10 +12,10 @@ from svcca.capture.rules import Observe
 from svcca.compare.dynamics import Against, Load, dynamics_of, known, prepared, stored
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.snapshots import Settings, probe_of, take_snapshot
-from svcca.core.registry import get_measure
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, message
-from svcca.files import PathLike
+from svcca.io.files import PathLike
+from svcca.measures.registry import get_measure
 
 
 class DynamicsRecorder:

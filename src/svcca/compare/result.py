@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from svcca.documents import Document
 from svcca.errors import InputError, message, unknown_option
-from svcca.files import PathLike
+from svcca.io.documents import Document
+from svcca.io.files import PathLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ class SimilarityMatrix(Document):
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw the matrix as a heatmap, on `ax` or on a new figure; returns both."""
-        from svcca.report.plots import heatmap
+        from svcca.plots.heatmap import heatmap
 
         return heatmap(self, ax)
 

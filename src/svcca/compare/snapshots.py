@@ -19,7 +19,7 @@ from svcca.capture.rules import Observe, fourier_rule
 from svcca.capture.sources import ModelSource
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import FileError, InputError, message
-from svcca.files import PathLike, write_atomically
+from svcca.io.files import PathLike, write_atomically
 
 FORMAT = "svcca.snapshot.1"
 KEPT = ("basis", "singular_values", "directions", "mean")

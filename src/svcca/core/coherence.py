@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, check_same_samples, to_numpy, to_rows
-from svcca.core.frequencies import Side
 from svcca.core.linalg import svd, svdvals
 from svcca.core.moments import JointMoments
 from svcca.core.scatter import FLOAT64, Precision, cross_product
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, message
+
+Side = Literal["x", "y"]
+"""One of the two layers of a pair."""
 
 
 class LayerSpectrum(Protocol):

@@ -10,11 +10,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from svcca.act.blocks import BlockSpec, network_of
-from svcca.act.freeze import Cache, FreezeTraining
-from svcca.act.frozen import training_group
-from svcca.act.schedules import Schedule
 from svcca.errors import InputError, message
+from svcca.freeze.blocks import BlockSpec, network_of
+from svcca.freeze.freeze import Cache, FreezeTraining
+from svcca.freeze.frozen import training_group
+from svcca.freeze.schedules import Schedule
 
 
 class FreezeTrainingCallback(Callback):

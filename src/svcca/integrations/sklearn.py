@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import FLOAT_DTYPES, check_array, check_consistent_length, check_is_fitted, validate_data
 
 from svcca.core.arrays import ArrayLike
-from svcca.core.cca import CCAResult, cca, svcca
 from svcca.errors import InputError, message
+from svcca.measures.cca import CCAResult, cca, svcca
 
 Array = npt.NDArray[np.floating[Any]]
 EPS = float(np.finfo(np.float64).eps)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from svcca.act.blocks import BlockSpec
-from svcca.act.freeze import Cache, FreezeTraining
-from svcca.act.schedules import Schedule
 from svcca.errors import FileError, InputError, message
-from svcca.files import write_atomically
+from svcca.freeze.blocks import BlockSpec
+from svcca.freeze.freeze import Cache, FreezeTraining
+from svcca.freeze.schedules import Schedule
+from svcca.io.files import write_atomically
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import jinja2
 import numpy as np
 
-from svcca.core.registry import MEASURES
-from svcca.files import PathLike, write_text
-from svcca.report.plots import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
+from svcca.io.files import PathLike, write_text
+from svcca.measures.registry import MEASURES
+from svcca.plots.heatmap import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
 
 if TYPE_CHECKING:
     from svcca.compare.result import LayerSummary, SimilarityMatrix

@@ -1,1 +1,0 @@
-"""What comparing lets one do to a network: freeze what has converged."""

@@ -1,0 +1,1 @@
+"""The command `svcca`: one file a command."""

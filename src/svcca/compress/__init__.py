@@ -1,0 +1,1 @@
+"""Compress a network: layers see their inputs through the directions that matter."""

@@ -1,0 +1,110 @@
+"""Every layer against every layer by spatial frequency, in one pass: the counterpart of `grid` for maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from svcca.core.arrays import source_eps
+from svcca.core.resample import largest, resized
+from svcca.core.subspace import SVDStep
+from svcca.errors import InputError, RankError, message
+from svcca.fourier.frequencies import Matching, Resize
+from svcca.fourier.layers import FourierCoherence, FourierSubspace
+from svcca.fourier.spectra import SpectralSums
+
+
+@dataclass(frozen=True, eq=False)
+class FourierGrid:
+    """Subspaces of row and column layers, and the coherence of any pair of them.
+
+    Attributes:
+        rows: Subspaces of the row layers.
+        columns: Subspaces of the column layers.
+    """
+
+    rows: tuple[FourierSubspace, ...]
+    columns: tuple[FourierSubspace, ...]
+    _cross: Callable[[int, int], tuple[Matching, Tensor]]
+
+    def pair(self, row: int, column: int) -> FourierCoherence:
+        """Give one pair's coherence."""
+        matching, cross = self._cross(row, column)
+        return FourierCoherence.from_cross(self.rows[row], self.columns[column], matching, cross)
+
+
+class FourierAccumulator:
+    """Folds batches of maps of many layers; memory does not grow with the number of samples.
+
+    Args:
+        self_comparison: Whether the columns are the rows: one set of layers against itself.
+        resize: What to do with maps whose sizes do not divide; see `match_frequencies`.
+        memory_budget: Bytes that the moments may take; None is no limit.
+    """
+
+    def __init__(
+        self, *, self_comparison: bool = False, resize: Resize | None = None, memory_budget: int | None = None
+    ) -> None:
+        self._self_comparison = self_comparison
+        self._resize = resize
+        self._memory_budget = math.inf if memory_budget is None else memory_budget
+        self._sums: SpectralSums | None = None
+        self._n_rows = 0
+        self._eps: list[float] = []
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples seen."""
+        return 0 if self._sums is None else self._sums.n_samples
+
+    def update(self, rows: Sequence[Tensor], columns: Sequence[Tensor] = ()) -> None:
+        """Fold one batch: maps (n_batch, n_channels, *sizes), or vectors (n_batch, n_channels), of every layer.
+
+        The caller sees to it that all have the same number of samples, constant sizes and finite values.
+
+        Raises:
+            InputError: For maps whose frequencies do not match, and for more moments than the memory budget.
+        """
+        layers = [*rows, *columns]
+        if self._resize == "interpolate":
+            maps = [tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2]
+            layers = [resized(layer, largest(maps)) if layer.ndim > 2 else layer for layer in layers]
+        if self._sums is None:
+            self._n_rows = len(rows)
+            self._eps = [source_eps(layer.dtype) for layer in layers]
+            self._sums = SpectralSums(layers, len(rows), self_comparison=self._self_comparison, resize=self._resize)
+            if (needed := self._sums.n_bytes()) > self._memory_budget:
+                expected = f"a memory budget of {self._memory_budget / 1e9:.3g} GB to be enough"
+                remedy = "Compare fewer layers, observe them by 'pool', or allow more"
+                got = f"{needed / 1e9:.3g} GB of moments by frequency"
+                raise InputError(message("memory_budget", expected, got, "", remedy))
+        self._sums.update(layers)
+
+    def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> FourierGrid:
+        """Decompose each layer once; pairs are whitened when they are asked for.
+
+        Args:
+            names: What each layer is called in an error, row layers first.
+            step: The SVD step, over all frequencies of a layer together.
+            constant_allowed: Whether a layer may be constant; it then has rank 0.
+
+        Raises:
+            RankError: If a layer is constant that may not be.
+        """
+        assert self._sums is not None, "finish() follows update()"
+        sums, layers = self._sums, []
+        for index, (name, allowed) in enumerate(zip(names, constant_allowed, strict=True)):
+            moments = sums.moments(index)
+            try:
+                layers.append(FourierSubspace.from_moments(moments, self._eps[index], name).keep(step))
+            except RankError:
+                if not allowed:
+                    raise
+                layers.append(FourierSubspace.constant(moments))
+        left = tuple(layers[: self._n_rows])
+        if self._self_comparison:
+            return FourierGrid(left, left, sums.cross)
+        return FourierGrid(left, tuple(layers[self._n_rows :]), lambda i, j: sums.cross(i, self._n_rows + j))

@@ -1,0 +1,1 @@
+"""Freeze Training: stop training the layers that have converged."""

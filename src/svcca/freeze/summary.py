@@ -1,0 +1,160 @@
+"""What Freeze Training did, and what that saved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from svcca.freeze.blocks import Block
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FreezeEvent:
+    """A block froze.
+
+    Attributes:
+        block: Which.
+        step: After which step.
+        reason: Why then.
+    """
+
+    block: str
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """Steps during which the same blocks were frozen, and what one of them took.
+
+    Attributes:
+        n_frozen: How many blocks were.
+        n_skipped: How many of them did not even run forward, for their output came from the cache.
+        n_steps: How many steps.
+        seconds_per_step: Median; NaN where none was timed.
+        flops_per_step: Floating-point operations; NaN where they could not be counted.
+    """
+
+    n_frozen: int
+    n_skipped: int
+    n_steps: int
+    seconds_per_step: float
+    flops_per_step: float
+
+
+@dataclass(frozen=True)
+class FreezeSummary:
+    """What froze when and why, and what that saved, measured in the run itself.
+
+    Attributes:
+        blocks: All blocks, from the input on.
+        events: What froze, in order.
+        phases: Steps by how many blocks were frozen, with their cost.
+        baseline_flops_per_step: Floating-point operations of a step with nothing frozen.
+        overhead_flops: Operations of what was no training: snapshots, finding where the frozen prefix ends.
+        overhead_seconds: Its time.
+        n_steps: Steps so far.
+        total_steps: Steps of the whole run.
+        title: The network.
+        notes: What a reader should know, such as why no cache was used.
+    """
+
+    blocks: tuple[Block, ...]
+    events: tuple[FreezeEvent, ...]
+    phases: tuple[PhaseCost, ...]
+    baseline_flops_per_step: float
+    overhead_flops: float
+    overhead_seconds: float
+    n_steps: int
+    total_steps: int
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def baseline_seconds_per_step(self) -> float:
+        """Median time of a step before anything froze; NaN where there was none, as in a run resumed without it."""
+        return next((p.seconds_per_step for p in self.phases if p.n_frozen == 0), math.nan)
+
+    @property
+    def seconds_saved(self) -> float:
+        """What the steps would have taken with nothing frozen, less what they took and what freezing itself took."""
+        saved = [
+            phase.n_steps * (self.baseline_seconds_per_step - phase.seconds_per_step)
+            for phase in self.phases
+            if not math.isnan(phase.seconds_per_step)
+        ]
+        return sum(saved) - self.overhead_seconds
+
+    @property
+    def share_of_seconds_saved(self) -> float:
+        """Of the time of all steps with nothing frozen; below 0 where freezing cost more than it saved."""
+        return self.seconds_saved / (self.baseline_seconds_per_step * self.n_steps) if self.n_steps else math.nan
+
+    @property
+    def flops_saved(self) -> float:
+        """Floating-point operations saved, likewise."""
+        saved = [phase.n_steps * (self.baseline_flops_per_step - phase.flops_per_step) for phase in self.phases]
+        return sum(saved) - self.overhead_flops
+
+    @property
+    def share_of_flops_saved(self) -> float:
+        """Of the operations of all steps with nothing frozen."""
+        return self.flops_saved / (self.baseline_flops_per_step * self.n_steps) if self.n_steps else math.nan
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give a row a block: name, parameters, step after which it froze (missing: it never did), reason."""
+        import pandas as pd
+
+        events = {event.block: event for event in self.events}
+        rows = [
+            {
+                "block": block.name,
+                "parameters": block.n_parameters,
+                "frozen_after": events[block.name].step if block.name in events else pd.NA,
+                "reason": events[block.name].reason if block.name in events else "",
+            }
+            for block in self.blocks
+        ]
+        return pd.DataFrame(rows).astype({"frozen_after": "Int64"}).set_index("block")
+
+    def phases_to_frame(self) -> pd.DataFrame:
+        """Give a row a phase: blocks frozen, blocks skipped, steps, time and operations of a step."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.phases))
+
+    def __str__(self) -> str:
+        """Tell it in plain words."""
+        lines = [f"{self.title}, {self.n_steps:,} of {self.total_steps:,} steps"]
+        events = {event.block: event for event in self.events}
+        width = max(len(block.name) for block in self.blocks)
+        for block in self.blocks:
+            event = events.get(block.name)
+            what = "learns" if event is None else f"frozen after step {event.step:,}: {event.reason}"
+            lines.append(f"  {block.name:{width}}  {block.n_parameters:>12,} parameters  {what}")
+        lines.append(f"  time saved: {_amount(self.seconds_saved, self.share_of_seconds_saved, ' s')}")
+        lines.append(f"  floating-point operations saved: {_amount(self.flops_saved, self.share_of_flops_saved, '')}")
+        lines.append(
+            f"  of which freezing itself took {self.overhead_seconds:.3g} s, {self.overhead_flops:.3g} operations"
+        )
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw when each block froze, over what a step took.
+
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.freezing import plot_freezing
+
+        return plot_freezing(self, ax)
+
+
+def _amount(value: float, share: float, unit: str) -> str:
+    return "not measured" if math.isnan(value) else f"{value:.3g}{unit} ({share:.1%})"

@@ -1,0 +1,1 @@
+"""Activations on disk, result documents, files that are never half-written."""

@@ -1,0 +1,1 @@
+"""Project layers onto their first k directions, and what that is worth."""

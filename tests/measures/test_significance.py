@@ -1,0 +1,342 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference as ref
+from svcca.core.coherence import Coherence
+from svcca.core.moments import JointMoments
+from svcca.core.subspace import SVDStep
+from svcca.errors import InputError, NonFiniteError, SampleError
+from svcca.measures import chance, significance
+from svcca.measures.significance import PermutationTest, bartlett, permutation_null
+
+
+def bartlett_by_the_book(rho, p, q, n_samples, k):
+    """One statistic with its p-value, term by term, with N - 1 degrees of freedom for the scatter."""
+    m = n_samples - 1
+    product = math.prod(1 - r**2 for r in rho[k:])
+    factor = m - k - (p + q + 1) / 2 + sum(1 / r**2 for r in rho[:k])
+    statistic = -factor * math.log(product)
+    return statistic, scipy.stats.chi2.sf(statistic, (p - k) * (q - k))
+
+
+def mean_correlation(pair):
+    return float(pair.correlations.mean())
+
+
+def sum_of_squares(pair):
+    return float((pair.matrix.abs() ** 2).sum())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bartlett
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_each_statistic_is_the_textbooks():
+    rho = np.array([0.9, 0.5, 0.5, 0.02])
+    test = bartlett(rho, 6, 4, 60)
+    for k in range(4):
+        statistic, p_value = bartlett_by_the_book(rho, 6, 4, 60, k)
+        assert test.statistics[k] == pytest.approx(statistic, rel=1e-12)
+        assert test.p_values[k] == pytest.approx(p_value, rel=1e-10)
+    assert test.degrees_of_freedom.tolist() == [24, 15, 8, 3]
+
+
+def test_the_first_statement_is_that_of_wilks_lambda():
+    x, y = ref.related(0, 80, 3, 4)
+    joint = np.corrcoef(x, y, rowvar=False)
+    parts = np.linalg.det(joint[:3, :3]) * np.linalg.det(joint[3:, 3:])
+    wilks = np.linalg.det(joint) / parts
+    statistic = -(80 - 1 - (3 + 4 + 1) / 2) * math.log(wilks)
+    test = bartlett(Coherence.from_rows(x, y).correlations, 3, 4, 80)
+    assert test.statistics[0] == pytest.approx(statistic, rel=1e-10)  # determinants of a condition of about 100
+
+
+@pytest.mark.parametrize(("p", "q", "n_samples"), [(1, 1, 10), (2, 3, 11), (5, 5, 41), (6, 4, 100)])
+def test_p_values_of_unrelated_layers_are_uniform(p, q, n_samples):
+    draws = [ref.simulated_correlations(seed, n_samples, p, q) for seed in range(1000)]
+    p_values = [bartlett(rho, p, q, n_samples).p_values[0] for rho in draws]
+    assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.01  # fixed seeds: this passes or fails for ever
+
+
+def test_p_values_beyond_the_true_correlations_are_uniform():
+    n_samples, p_values = 200, []
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(n_samples, 4)), rng.normal(size=(n_samples, 3))
+        y[:, 0] = 0.9 * x[:, 0] + math.sqrt(1 - 0.9**2) * y[:, 0]
+        p_values.append(bartlett(ref.correlations(x, y), 4, 3, n_samples).p_values[1])
+    assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.01
+
+
+def test_as_many_correlations_are_significant_as_were_planted():
+    x, y = ref.planted(0, 300, 8, 6, [0.9, 0.6, 0.5])
+    test = bartlett(ref.correlations(x, y), 8, 6, 300)
+    assert (test.p_values[:3] < 1e-3).all()
+    assert test.n_significant() == 3
+    # Nothing at all is left beyond the planted ones, up to rounding.
+    assert (test.p_values[3:] > 0.999).all()
+
+
+def test_few_unrelated_layers_have_a_significant_correlation():
+    counts = [bartlett(ref.simulated_correlations(s, 200, 5, 7), 5, 7, 200).n_significant(0.05) for s in range(400)]
+    # 20 of 400 expected, with a standard deviation of 4.4.
+    assert np.count_nonzero(counts) <= 20 + 3 * 4.4
+
+
+def test_counting_stops_at_the_first_statement_that_stands():
+    test = bartlett(np.array([0.9, 0.05, 0.05]), 3, 3, 100)
+    assert test.n_significant(0.05) == 1
+    assert bartlett(np.array([0.9, 0.9, 0.9]), 3, 3, 100).n_significant() == 3
+    assert bartlett(np.array([0.01, 0.01]), 2, 2, 100).n_significant() == 0
+
+
+def test_a_correlation_of_one_is_certain():
+    test = bartlett(np.array([1.0, 1.0, 0.1]), 3, 3, 50)
+    assert np.isinf(test.statistics[:2]).all()
+    assert (test.p_values[:2] == 0).all()
+    assert test.n_significant() == 2
+
+
+@pytest.mark.parametrize("first", [0.9, 1.0, 0.0])
+def test_correlations_of_zero_have_a_p_value_of_one(first):
+    test = bartlett(np.array([first, 0.0, 0.0]), 3, 3, 50)
+    assert (test.statistics[1:] == 0).all()
+    assert (test.p_values[1:] == 1).all()
+    assert (test.p_values[0] == 1) == (first == 0)
+
+
+def test_tiny_correlations_do_not_cancel():
+    # log(1 - rho^2) is about -rho^2, far below the last digit of 1 for the smaller ones.
+    rho = np.array([0.5, 1e-9, 1e-10])
+    test = bartlett(rho, 3, 3, 50)
+    factor = 49 - 1 - 3.5 + 1 / 0.25
+    assert test.statistics[1] == pytest.approx(factor * (1e-18 + 1e-20), rel=1e-12)
+    assert test.statistics[2] == pytest.approx((factor - 1 + 1e18) * 1e-20, rel=1e-12)
+
+
+@given(
+    values=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+    wider=st.integers(0, 4),
+    spare=st.integers(1, 50),
+)
+def test_no_correlations_give_anything_but_a_probability(values, wider, spare):
+    rho = np.sort(values)[::-1].copy()
+    rank = len(rho)
+    test = bartlett(rho, rank, rank + wider, 2 * rank + wider + spare)
+    assert ((test.p_values >= 0) & (test.p_values <= 1)).all()
+    assert (test.statistics >= 0).all()
+    assert 0 <= test.n_significant() <= rank
+
+
+def test_a_tensor_and_its_sides_may_be_given_either_way():
+    rho = torch.tensor([0.7, 0.2], dtype=torch.float32)
+    one, two = bartlett(rho, 2, 5, 40), bartlett(rho.double().numpy(), 5, 2, 40)
+    np.testing.assert_array_equal(one.p_values, two.p_values)
+    assert one.p_values.dtype == one.statistics.dtype == np.float64
+
+
+def test_more_ranks_than_samples_carry_are_refused():
+    with pytest.raises(SampleError, match=r"bartlett: expected more samples than x_rank \+ y_rank = 20; got 20\. Some"):
+        bartlett(np.full(10, 0.5), 10, 10, 20)
+    assert np.isfinite(bartlett(np.full(10, 0.5), 10, 10, 21).statistics).all()
+
+
+@pytest.mark.parametrize(
+    "rho",
+    [np.array([0.5, 0.1]), np.array([[0.5], [0.1], [0.0]]), np.zeros(0), np.array([0.5, 0.1, 0.0], dtype=complex)],
+    ids=["too few", "two axes", "none", "complex"],
+)
+def test_other_than_one_real_correlation_for_each_rank_is_refused(rho):
+    with pytest.raises(InputError, match=r"bartlett correlations: expected min\(x_rank, y_rank\) = 3 real values"):
+        bartlett(rho, 3, 4, 100)
+
+
+def test_no_rank_at_all_is_refused():
+    with pytest.raises(InputError, match="at least 1; got shape"):
+        bartlett(np.zeros(0), 0, 4, 100)
+
+
+@pytest.mark.parametrize("rho", [[0.5, 0.6], [1.1, 0.5], [0.5, -0.1]])
+def test_what_is_no_descending_list_of_correlations_is_refused(rho):
+    with pytest.raises(InputError, match=r"expected values in \[0, 1\], largest first; got values from"):
+        bartlett(np.array(rho), 2, 2, 100)
+
+
+def test_nan_among_the_correlations_is_refused():
+    with pytest.raises(NonFiniteError, match="bartlett correlations: expected finite"):
+        bartlett(np.array([0.5, np.nan]), 2, 2, 100)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, math.nan])
+def test_a_level_that_is_no_probability_is_refused(level):
+    with pytest.raises(InputError, match=r"n_significant level: expected a probability in \(0, 1\); got"):
+        bartlett(np.array([0.5]), 1, 1, 100).n_significant(level)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Permutations
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_elements", [1, 20 * 3 * 4, significance._BATCH_ELEMENTS])
+def test_null_values_are_those_of_rows_shuffled_before_the_decomposition(monkeypatch, batch_elements):
+    monkeypatch.setattr(significance, "_BATCH_ELEMENTS", batch_elements)  # one by one, in fours, all at once
+    x, y = ref.related(0, 20, 4, 3)
+    test = permutation_null(Coherence.from_rows(x, y), mean_correlation, n_permutations=10, seed=3)
+    rng = np.random.default_rng(3)
+    expected = [ref.correlations(x, y[rng.permutation(20)]).mean() for _ in range(10)]
+    np.testing.assert_allclose(test.null, expected, rtol=0, atol=ref.rounding(20, 10))
+    assert test.observed == pytest.approx(ref.correlations(x, y).mean(), abs=ref.rounding(20, 10))
+
+
+def test_the_statistic_sees_the_rows_that_belong_to_the_matrix():
+    pair = Coherence.from_rows(*ref.related(0, 15, 3, 2))
+    seen = []
+
+    def statistic(matched):
+        seen.append(matched)
+        return 0.0
+
+    permutation_null(pair, statistic, n_permutations=3)
+    assert len(seen) == 4
+    for matched in seen:
+        again = matched.x.basis.mH @ matched.y.basis
+        torch.testing.assert_close(matched.matrix, again, rtol=0, atol=ref.rounding(15))
+        assert matched.x is pair.x
+        assert matched.y.singular_values is pair.y.singular_values
+    assert not torch.equal(seen[1].matrix, seen[2].matrix)
+
+
+def test_the_p_value_is_that_of_all_matchings():
+    x, y = ref.gaussian(0, 6, 1), ref.gaussian(1, 6, 2)
+    pair = Coherence.from_rows(x, y)
+    observed = sum_of_squares(pair)
+    exact = ref.over_all_pairings(x, y, lambda a, b: ref.correlations(a, b)[0] ** 2 >= observed - 1e-9)
+    test = permutation_null(pair, sum_of_squares, n_permutations=4000)
+    assert 0.05 < exact < 0.95
+    # Four standard errors of a share over 4000 draws.
+    assert test.p_value == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 4000) + 1 / 4000)
+
+
+def test_the_mean_of_the_null_is_the_exact_chance_level():
+    pair = Coherence.from_rows(*ref.related(0, 50, 4, 6))
+    test = permutation_null(pair, sum_of_squares, n_permutations=1000)
+    error = test.null.std() / math.sqrt(1000)
+    assert test.level == pytest.approx(4 * chance.r2_cca(4, 6, 50), abs=4 * error)
+    assert test.level == test.null.mean()
+
+
+def test_p_values_of_unrelated_rows_are_uniform():
+    p_values = []
+    for seed in range(100):
+        x, y = ref.gaussian(seed, 12, 2) ** 3, ref.gaussian(1000 + seed, 12, 2)  # heavy tails ask for no allowance
+        p_values.append(permutation_null(Coherence.from_rows(x, y), sum_of_squares, 49, seed=seed).p_value)
+    # On a grid of fiftieths; the distance allowed to 100 draws at the 1% level is 0.16.
+    assert scipy.stats.kstest(p_values, "uniform").statistic < 0.16 + 0.02
+
+
+def test_a_planted_relation_has_the_smallest_p_value_there_is():
+    x, y = ref.planted(0, 100, 5, 4, [0.9, 0.8])
+    test = permutation_null(Coherence.from_rows(x, y), mean_correlation, n_permutations=199)
+    assert test.p_value == 1 / 200
+    assert test.observed > test.quantile(1.0)
+
+
+def test_a_statistic_that_is_the_same_for_every_matching_has_a_p_value_of_one():
+    # As many directions as the samples allow: every correlation is 1 whatever the data, give or take rounding.
+    pair = Coherence.from_rows(ref.gaussian(0, 10, 9), ref.gaussian(1, 10, 9))
+    test = permutation_null(pair, lambda p: float(torch.linalg.svdvals(p.matrix).mean()), n_permutations=50)
+    assert test.p_value == 1.0
+
+
+@pytest.mark.parametrize(("others", "p_value"), [(1 - 1e-14, 1.0), (1 - 1e-6, 1 / 11)])
+def test_rounding_alone_makes_no_match_better_than_another(others, p_value):
+    values = itertools.chain([1.0], itertools.repeat(others))
+    pair = Coherence.from_rows(*ref.related(0, 10, 2, 2))
+    assert permutation_null(pair, lambda _: next(values), n_permutations=10).p_value == p_value
+
+
+def test_a_quantile_is_the_value_that_a_share_stays_below():
+    test = PermutationTest(1.0, np.arange(101.0), 1.0)
+    assert [test.quantile(share) for share in (0.0, 0.5, 0.95, 1.0)] == [0.0, 50.0, 95.0, 100.0]
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(InputError, match=r"quantile: expected a share in \[0, 1\]; got"):
+            test.quantile(share)
+
+
+def test_a_seed_gives_the_same_matchings_and_leaves_the_global_generators_alone():
+    pair = Coherence.from_rows(*ref.related(0, 30, 3, 3))
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, two, other = (permutation_null(pair, mean_correlation, 20, seed).null for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert (one != other).any()
+    assert torch.equal(torch_state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_the_first_draws_do_not_depend_on_how_many_follow():
+    pair = Coherence.from_rows(*ref.related(0, 30, 3, 3))
+    few, many = (permutation_null(pair, mean_correlation, count).null for count in (5, 25))
+    np.testing.assert_allclose(few, many[:5], rtol=0, atol=ref.rounding(30))
+
+
+def test_complex_rows_are_matched_like_real_ones():
+    x, y = ref.gaussian(0, 25, 3) + 1j * ref.gaussian(1, 25, 3), ref.gaussian(2, 25, 2)
+    test = permutation_null(Coherence.from_rows(x, y), mean_correlation, n_permutations=5)
+    rng = np.random.default_rng(0)
+    expected = [ref.correlations(x, y[rng.permutation(25)]).mean() for _ in range(5)]
+    np.testing.assert_allclose(test.null, expected, rtol=0, atol=ref.rounding(25, 10))
+
+
+def test_after_the_svd_step_only_the_kept_directions_are_matched():
+    x, y = ref.related(0, 40, 6, 5, condition=30.0)
+    cut = Coherence.from_rows(x, y).keep(SVDStep(retained_variance=0.9))
+    test = permutation_null(cut, mean_correlation, n_permutations=5)
+    rng = np.random.default_rng(0)
+    expected = [ref.svcca(x, y[rng.permutation(40)], 0.9)[0] for _ in range(5)]
+    assert cut.x.rank < 6
+    np.testing.assert_allclose(test.null, expected, rtol=0, atol=ref.rounding(40, 30))
+
+
+@pytest.mark.parametrize("show", [True, False, None])
+def test_every_permutation_moves_the_bar_that_was_asked_for(show, monkeypatch):
+    asked = []
+
+    def track(items, description, show):
+        asked.append((len(items), description, show))
+        return iter(items)
+
+    monkeypatch.setattr(significance, "track", track)
+    permutation_null(Coherence.from_rows(*ref.related(0, 10, 2, 2)), mean_correlation, 3, progress=show)
+    assert asked == [(3, "permutations", show)]
+
+
+def test_layers_without_their_rows_are_refused():
+    pair = Coherence.from_moments(JointMoments.from_rows(*ref.related(0, 30, 3, 3)))
+    with pytest.raises(InputError, match="expected subspaces that hold their basis; got one decomposed"):
+        permutation_null(pair, mean_correlation)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True])
+def test_no_permutation_at_all_is_refused(count):
+    pair = Coherence.from_rows(*ref.related(0, 10, 2, 2))
+    with pytest.raises(InputError, match="n_permutations: expected an integer of at least 1; got"):
+        permutation_null(pair, mean_correlation, n_permutations=count)
+
+
+@pytest.mark.parametrize(
+    ("values", "where"), [([math.nan], "the observed rows"), ([0.5, 0.5, math.inf], "permutation 1")]
+)
+def test_a_statistic_without_a_value_is_refused(values, where):
+    pair = Coherence.from_rows(*ref.related(0, 10, 2, 2))
+    results = itertools.chain(values, itertools.repeat(0.5))
+    with pytest.raises(NonFiniteError, match=rf"expected a finite statistic; got (nan|inf) for {where}"):
+        permutation_null(pair, lambda _: next(results), n_permutations=5)
