@@ -144,7 +144,7 @@ def changed(x: Array, y: Array, rng: np.random.Generator) -> dict[str, list[floa
 
 def measured(x: Array, y: Array) -> dict[str, Array]:
     """Give all canonical correlations by two routes, several similarities, and what single neurons say."""
-    found = {"rho": svcca.cca(x, y, route="qr").correlations, "rho_default": svcca.cca(x, y).correlations}
+    found = {"rho": svcca.cca(x, y, solver="qr").correlations, "rho_default": svcca.cca(x, y).correlations}
     for name, result in svcca.similarities(x, y, list(SIMILARITIES)).items():
         found[name] = np.array([result.similarity])
     return found | {"neurons": np.array([best_single_neuron(x, y)])}

@@ -39,7 +39,7 @@ class FileError(SvccaError, OSError):
 
 
 class SolverError(SvccaError, RuntimeError):
-    """A factorisation that did not converge by any of its routes."""
+    """A factorisation that did not converge by any of its solvers."""
 
 
 class SvccaWarning(UserWarning):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import reference
 import svcca
-from svcca.cli.app import app as cli
+from svcca.cli import app as cli
 from svcca.compare.result import SimilarityMatrix
 
 NETS = """

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from svcca.cli.app import app as cli
-from svcca.cli.app import demo
+from svcca.cli import app as cli
+from svcca.cli import demo
 
 
 @pytest.fixture(scope="module")

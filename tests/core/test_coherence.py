@@ -47,9 +47,9 @@ def test_cutting_the_matrix_is_cutting_both_layers_first(route, seed, share):
     x, y = ref.related(seed, 60, 6, 5)
     pair = route(x, y)
     again = Coherence.from_subspaces(
-        Subspace.from_rows(x).keep(SVDStep(share)), Subspace.from_rows(y).keep(SVDStep(share))
+        Subspace.from_rows(x).truncate(SVDStep(share)), Subspace.from_rows(y).truncate(SVDStep(share))
     )
-    cut = pair.keep(SVDStep(share))
+    cut = pair.truncate(SVDStep(share))
     assert tuple(cut.matrix.shape) == (cut.x.rank, cut.y.rank) == tuple(again.matrix.shape)
     np.testing.assert_allclose(
         cut.correlations, again.correlations, rtol=0, atol=ref.rounding(60, 10 * condition(x, y))
@@ -93,7 +93,7 @@ def test_the_factors_are_computed_once():
 
 def test_keeping_everything_is_the_same_object():
     pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
-    assert pair.keep(SVDStep(1)) is pair
+    assert pair.truncate(SVDStep(1)) is pair
 
 
 def test_wide_layers_agree_between_gram_moments_and_oracle():

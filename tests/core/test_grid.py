@@ -63,7 +63,7 @@ def test_every_pair_is_what_the_two_layers_alone_give(route, share):
     a, b = layers(WIDTHS_A), layers(WIDTHS_B, seed=1)
     grid = finish(fold(route(), a, b), 5, SVDStep(share))
     for i, j in itertools.product(range(3), range(2)):
-        alone = Coherence.from_rows(a[i], b[j]).keep(SVDStep(share))
+        alone = Coherence.from_rows(a[i], b[j]).truncate(SVDStep(share))
         assert (grid.rows[i].rank, grid.columns[j].rank) == (alone.x.rank, alone.y.rank)
         for measure in (measure for measure in MEASURES.values() if not measure.needs_rows):
             assert measure.evaluate(grid.pair(i, j)) == pytest.approx(measure.evaluate(alone), abs=ROUNDING)

@@ -197,7 +197,7 @@ def test_a_power_of_two_scales_the_values_and_nothing_else_to_the_last_bit(route
 @given(seed=seeds, offset=st.sampled_from([-1e3, 10.0, 1e3, 1e5]))
 def test_an_offset_keeps_the_same_directions(route, seed, offset):
     x = ref.related(seed, 80, 6, 1)[0]
-    plain, moved = route(x).keep(SVDStep(0.9)), route(x + offset).keep(SVDStep(0.9))
+    plain, moved = route(x).truncate(SVDStep(0.9)), route(x + offset).truncate(SVDStep(0.9))
     assert plain.rank == moved.rank
     # Rounding at the size of the offset, over the gap between the last kept and the first cut variance.
     s = ref.basis(x)[1]
@@ -216,7 +216,7 @@ def test_an_offset_keeps_the_same_directions(route, seed, offset):
 )
 def test_the_cut_is_the_oracles_cut(route, seed, n_features, share, steepness):
     x = ref.gaussian(seed, 50, n_features) * steepness ** np.arange(n_features)
-    assert route(x).keep(SVDStep(share)).rank == ref.kept_rank(x, share)
+    assert route(x).truncate(SVDStep(share)).rank == ref.kept_rank(x, share)
 
 
 def layer_of_variances(*variances):
@@ -232,22 +232,22 @@ def layer_of_variances(*variances):
 )
 def test_the_cut_counts_squares_and_the_direction_that_crosses(share, rank):
     x = layer_of_variances(60.0, 30.0, 9.0, 1.0)
-    assert from_rows(x).keep(SVDStep(share)).rank == from_moments(x).keep(SVDStep(share)).rank == rank
+    assert from_rows(x).truncate(SVDStep(share)).rank == from_moments(x).truncate(SVDStep(share)).rank == rank
 
 
 def test_a_share_of_one_keeps_the_numerical_rank():
     layer = from_rows(low_rank(0, 60, 9, rank=4))
-    assert layer.keep(SVDStep(1.0)) is layer
+    assert layer.truncate(SVDStep(1.0)) is layer
 
 
 def test_a_share_that_rounding_never_reaches_keeps_every_direction():
     # The kept directions of a rank-deficient layer hold 1 - O(eps) of the total.
-    assert from_rows(low_rank(0, 60, 9, rank=4)).keep(SVDStep(1 - ref.EPS / 2)).rank == 4
+    assert from_rows(low_rank(0, 60, 9, rank=4)).truncate(SVDStep(1 - ref.EPS / 2)).rank == 4
 
 
 def test_a_number_of_components_is_kept_instead():
     x = ref.gaussian(0, 30, 5)
-    whole, cut = from_rows(x), from_rows(x).keep(SVDStep(n_components=2))
+    whole, cut = from_rows(x), from_rows(x).truncate(SVDStep(n_components=2))
     assert cut.rank == 2
     assert torch.equal(cut.singular_values, whole.singular_values[:2])
     assert torch.equal(cut.directions, whole.directions[:, :2])
@@ -255,12 +255,12 @@ def test_a_number_of_components_is_kept_instead():
 
 
 def test_all_components_can_be_kept():
-    assert from_rows(ref.gaussian(0, 30, 5)).keep(SVDStep(n_components=5)).rank == 5
+    assert from_rows(ref.gaussian(0, 30, 5)).truncate(SVDStep(n_components=5)).rank == 5
 
 
 def test_cutting_keeps_the_total_variance():
     layer = from_rows(ref.gaussian(0, 30, 5))
-    assert layer.keep(SVDStep(0.5)).total_variance == layer.total_variance
+    assert layer.truncate(SVDStep(0.5)).total_variance == layer.total_variance
 
 
 @pytest.mark.parametrize("number", [0, -1, 2.5, True])
@@ -271,7 +271,7 @@ def test_a_number_of_components_that_is_no_positive_integer_is_refused(number):
 
 def test_more_components_than_the_rank_are_refused():
     with pytest.raises(InputError, match="n_components: expected at most 5, the layer's rank; got 6"):
-        from_rows(ref.gaussian(0, 30, 5)).keep(SVDStep(n_components=6))
+        from_rows(ref.gaussian(0, 30, 5)).truncate(SVDStep(n_components=6))
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, 99, float("nan"), float("inf")])
@@ -279,7 +279,7 @@ def test_a_share_outside_zero_to_one_is_refused(share):
     with pytest.raises(
         InputError, match=r"retained_variance: expected a share in \(0, 1\]; got .* The paper uses 0.99"
     ):
-        from_rows(ref.gaussian(0, 30, 5)).keep(SVDStep(share))
+        from_rows(ref.gaussian(0, 30, 5)).truncate(SVDStep(share))
 
 
 @both_routes
@@ -295,7 +295,7 @@ def test_explained_variance_ratios_and_directions_are_those_of_pca(route):
 def test_explained_variance_ratios_after_a_cut_are_shares_of_the_whole():
     x = layer_of_variances(60.0, 30.0, 9.0, 1.0)
     np.testing.assert_allclose(
-        from_rows(x).keep(SVDStep(0.8)).explained_variance_ratio, [0.6, 0.3], rtol=ref.rounding(50)
+        from_rows(x).truncate(SVDStep(0.8)).explained_variance_ratio, [0.6, 0.3], rtol=ref.rounding(50)
     )
 
 

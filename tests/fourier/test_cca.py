@@ -146,8 +146,8 @@ def _cut(measure, x, y, x_rank, y_rank):
 
     whole = Coherence.from_moments(JointMoments.from_rows(x, y))
     cut = Coherence(
-        whole.x.keep(SVDStep(n_components=x_rank)),
-        whole.y.keep(SVDStep(n_components=y_rank)),
+        whole.x.truncate(SVDStep(n_components=x_rank)),
+        whole.y.truncate(SVDStep(n_components=y_rank)),
         whole.matrix[:x_rank, :y_rank],
     )
     return MEASURES[measure].evaluate(cut)
@@ -524,12 +524,12 @@ def test_the_share_may_be_of_the_singular_values():
     accumulator = FourierAccumulator()
     accumulator.update([x], [y])
     whole = accumulator.finish(["x", "y"], SVDStep(1.0), constant_allowed=[False, False]).rows[0]
-    cut = whole.keep(SVDStep(0.7, by="singular_values"))
+    cut = whole.truncate(SVDStep(0.7, by="singular_values"))
     s = np.linalg.svd(ref.centred(flat(layers.x(closed(layers.images)))), compute_uv=False)
     expected = int((np.cumsum(s[:32]) < 0.7 * s[:32].sum()).sum()) + 1
     assert 0 <= cut.rank - expected <= 1
     assert cut.nuclear_norm == pytest.approx(whole.nuclear_norm)
-    assert cut.keep(SVDStep(0.7, by="singular_values")).rank == cut.rank
+    assert cut.truncate(SVDStep(0.7, by="singular_values")).rank == cut.rank
 
 
 @quiet

@@ -577,5 +577,5 @@ def test_a_solver_that_fails_once_changes_nothing(monkeypatch, measure, solver):
 def test_a_result_from_a_coherence_is_that_of_its_rows():
     x, y = ref.related(0, 100, 4, 3)
     result = CCAResult.from_coherence(Coherence.from_rows(x, y), SVDStep(0.9))
-    assert np.array_equal(result.correlations, svcca(x, y, retained_variance=0.9, route="gram").correlations)
+    assert np.array_equal(result.correlations, svcca(x, y, retained_variance=0.9, solver="gram").correlations)
     assert result.measure == "svcca"

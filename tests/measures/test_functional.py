@@ -217,7 +217,7 @@ def test_a_cut_by_singular_values_keeps_what_the_oracle_counts(seed, p, share):
 @pytest.mark.parametrize("route", ["auto", "moments", "gram", "qr"])
 def test_a_number_of_components_is_kept_on_both_sides(route, k):
     x, y = ref.related(0, 100, 5, 3)
-    result = svcca(x, y, n_components=k, route=route)
+    result = svcca(x, y, n_components=k, solver=route)
     assert (result.x_rank, result.y_rank, result.step.n_components) == (k, k, k)
     rho = ref.deficient_correlations(x, y, k, k)
     np.testing.assert_allclose(result.correlations, rho, rtol=0, atol=1e4 * TOLERANCE)
@@ -238,18 +238,18 @@ def test_a_number_of_components_is_a_positive_integer(k):
 @given(seed=seeds, p=st.integers(1, 8), share=st.floats(0.05, 1.0))
 def test_cutting_twice_is_cutting_once(by, seed, p, share):
     step = SVDStep(share, by=by)
-    once = Subspace.from_rows(ref.related(seed, 100, p, 1)[0]).keep(step)
-    twice = once.keep(step)
+    once = Subspace.from_rows(ref.related(seed, 100, p, 1)[0]).truncate(step)
+    twice = once.truncate(step)
     assert torch.equal(once.singular_values, twice.singular_values)
     assert torch.equal(once.basis, twice.basis)
-    assert once.keep(SVDStep(n_components=once.rank)).rank == once.rank
+    assert once.truncate(SVDStep(n_components=once.rank)).rank == once.rank
 
 
 @pytest.mark.parametrize("by", ["variance", "singular_values"])
 def test_a_second_smaller_cut_counts_from_the_whole_layer(by):
     whole = Subspace.from_rows(ref.related(0, 100, 8, 1, condition=20)[0])
-    again = whole.keep(SVDStep(0.95, by=by)).keep(SVDStep(0.6, by=by))
-    assert again.rank == whole.keep(SVDStep(0.6, by=by)).rank < whole.keep(SVDStep(0.95, by=by)).rank
+    again = whole.truncate(SVDStep(0.95, by=by)).truncate(SVDStep(0.6, by=by))
+    assert again.rank == whole.truncate(SVDStep(0.6, by=by)).rank < whole.truncate(SVDStep(0.95, by=by)).rank
 
 
 # -- several at once --------------------------------------------------------------------------------------------------
@@ -616,7 +616,7 @@ def test_a_gpu_gives_the_same_correlations_and_directions(function, route, shape
     latent = ref.planted(0, n_samples, 4, 3, [0.9, 0.6, 0.2])
     maps = ref.orthogonal(np.random.default_rng(1), p)[:4], ref.orthogonal(np.random.default_rng(2), q)[:3]
     here, there = _devices(*(layer @ m for layer, m in zip(latent, maps, strict=True)))
-    expected, got = function(*here, route=route), function(*there, route=route)
+    expected, got = function(*here, solver=route), function(*there, solver=route)
     assert isinstance(got, CCAResult)
     for name in ("correlations", "x_directions", "y_directions", "x_mean", "y_mean"):
         array = getattr(got, name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference as ref
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments
-from svcca.core.routes import coherence_of
+from svcca.core.solvers import coherence_of
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import InputError, UnknownOptionError
@@ -475,7 +475,7 @@ MODERATE, SMALL = 0.02, 0.07
 
 def _null(name, x, y, n_permutations, share=0.95):
     measure = get_measure(name)
-    pair = coherence_of(x, y, rows_needed=True).keep(SVDStep(share) if measure.svd_step else WHOLE)
+    pair = coherence_of(x, y, rows_needed=True).truncate(SVDStep(share) if measure.svd_step else WHOLE)
     null = permutation_null(pair, measure.evaluate, n_permutations, seed=0).null
     return measure.chance(pair), null.mean(), null.std() / np.sqrt(n_permutations)
 

@@ -298,7 +298,7 @@ def test_complex_rows_are_matched_like_real_ones():
 
 def test_after_the_svd_step_only_the_kept_directions_are_matched():
     x, y = ref.related(0, 40, 6, 5, condition=30.0)
-    cut = Coherence.from_rows(x, y).keep(SVDStep(retained_variance=0.9))
+    cut = Coherence.from_rows(x, y).truncate(SVDStep(retained_variance=0.9))
     test = permutation_null(cut, mean_correlation, n_permutations=5)
     rng = np.random.default_rng(0)
     expected = [ref.svcca(x, y[rng.permutation(40)], 0.9)[0] for _ in range(5)]

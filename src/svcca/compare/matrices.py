@@ -125,7 +125,7 @@ def _summaries(layers: Layers, subspaces: Subspaces, measure: Measure, step: SVD
     cut = step if measure.svd_step else WHOLE
     summaries = []
     for index, layer in layers.items():
-        kept = subspaces[index].keep(cut)
+        kept = subspaces[index].truncate(cut)
         frequencies, gap = (kept.grid.n_positions, kept.gap.share) if isinstance(kept, FourierSubspace) else (1, None)
         summaries.append(LayerSummary(layer.name, layer.n_features, kept.rank, layer.observation, frequencies, gap))
     return tuple(summaries)

@@ -47,7 +47,7 @@ class LayerSpectrum(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class PairBlock:
     """Directions of two layers that can correlate: all of them, or those of one spatial frequency.
 
     Attributes:
@@ -70,7 +70,7 @@ class Block:
         return len(self.x_values), len(self.y_values)
 
 
-class Coupling(Protocol):
+class LayerPair(Protocol):
     """A pair of layers as the measures see it; dense (`Coherence`) or a block for each spatial frequency."""
 
     @property
@@ -89,7 +89,7 @@ class Coupling(Protocol):
         ...
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[PairBlock, ...]:
         """Which directions can correlate with which; the chance level follows from it."""
         ...
 
@@ -113,7 +113,7 @@ class Coupling(Protocol):
         """What a reader of the result should know of how it was computed."""
         ...
 
-    def lengths(self, side: Side) -> Tensor:
+    def projection_norms(self, side: Side) -> Tensor:
         """Length of each left singular vector of a side (as its `singular_values`) projected on the other layer."""
         ...
 
@@ -121,7 +121,7 @@ class Coupling(Protocol):
         """Sum over units of |<unit, canonical variate>| of a side, or of its squares; and the correlations."""
         ...
 
-    def keep(self, step: SVDStep) -> Coupling:
+    def truncate(self, step: SVDStep) -> LayerPair:
         """Apply the SVD step to both layers."""
         ...
 
@@ -150,10 +150,10 @@ class Coherence:
         return self.x.n_samples
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[PairBlock, ...]:
         """One block: every direction can correlate with every other."""
         x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
-        return (Block(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
+        return (PairBlock(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
 
     @classmethod
     def from_subspaces(cls, x: Subspace, y: Subspace) -> Coherence:
@@ -177,8 +177,8 @@ class Coherence:
     @classmethod
     def from_moments(cls, moments: JointMoments, *, step: SVDStep = WHOLE, where: str = "x") -> Coherence:
         """Decompose both layers from their joint moments and pair them; `where` is what x is called in an error."""
-        x = Subspace.from_moments(moments.x, where).keep(step)
-        y = Subspace.from_moments(moments.y, "y").keep(step)
+        x = Subspace.from_moments(moments.x, where).truncate(step)
+        y = Subspace.from_moments(moments.y, "y").truncate(step)
         half = cross_product(x.whitener, moments.cross_scatter)
         return cls(x, y, cross_product(half.mH, y.whitener))
 
@@ -195,13 +195,13 @@ class Coherence:
         ]
         return cls.from_subspaces(*layers)
 
-    def keep(self, step: SVDStep) -> Coherence:
+    def truncate(self, step: SVDStep) -> Coherence:
         """Apply the SVD step to both layers.
 
         Raises:
             InputError: If more components are asked for than a layer has directions.
         """
-        x, y = self.x.keep(step), self.y.keep(step)
+        x, y = self.x.truncate(step), self.y.truncate(step)
         if x is self.x and y is self.y:
             return self
         return Coherence(x, y, self.matrix[: x.rank, : y.rank])
@@ -233,7 +233,7 @@ class Coherence:
         loadings = self.x_loadings if side == "x" else self.y_loadings
         return (loadings.square() if squared else loadings).sum(dim=0), self.factors[1]
 
-    def lengths(self, side: Side) -> Tensor:
+    def projection_norms(self, side: Side) -> Tensor:
         """Length of each kept left singular vector of a side projected on the other layer: row or column norms of K."""
         lengths: Tensor = torch.linalg.vector_norm(self.matrix, dim=1 if side == "x" else 0)
         return lengths

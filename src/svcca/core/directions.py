@@ -138,7 +138,7 @@ class Directions:
             InputError: For a constant layer, or too few samples.
         """
         whole, step = Coherence.from_moments(moments, where=where), step or SVDStep()
-        x, kept, target = whole.x, whole.x.keep(step), whole.y.keep(target_step or step)
+        x, kept, target = whole.x, whole.x.truncate(step), whole.y.truncate(target_step or step)
         pair = Coherence(kept, target, whole.matrix[: kept.rank, : target.rank])
         a, correlations, _ = pair.factors
         coordinates = a.new_zeros(x.rank, len(correlations))

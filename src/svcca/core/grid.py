@@ -150,7 +150,7 @@ class GridAccumulator:
         layers = []
         for build, allowed in zip(builders, constant_allowed, strict=True):
             try:
-                layers.append(build().keep(step))
+                layers.append(build().truncate(step))
             except RankError:
                 if not allowed:
                     raise

@@ -54,7 +54,7 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
     """Thin SVD `(u, s, vh)`, retried by way of a QR factorisation; and notes on what it took.
 
     Raises:
-        SolverError: If no route converges.
+        SolverError: If no solver converges.
     """
     try:
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
@@ -73,7 +73,7 @@ def svdvals(matrix: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """Singular values, retried with the singular vectors; and notes on what it took.
 
     Raises:
-        SolverError: If no route converges.
+        SolverError: If no solver converges.
     """
     try:
         return torch.linalg.svdvals(matrix), ()
@@ -88,7 +88,7 @@ def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     The vectors are written over the matrices.
 
     Raises:
-        SolverError: If one of them converges by no route.
+        SolverError: If one of them converges by no solver.
     """
     values = torch.empty(scatters.shape[:2], dtype=scatters.real.dtype, device=scatters.device)
     notes: list[str] = []
@@ -109,7 +109,7 @@ def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """Singular values (b, r) of many matrices (b, p, q), on as many threads as torch may use; and notes.
 
     Raises:
-        SolverError: If one of them converges by no route.
+        SolverError: If one of them converges by no solver.
     """
 
     def values_of(part: slice) -> tuple[Tensor, tuple[str, ...]]:

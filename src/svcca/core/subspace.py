@@ -165,12 +165,12 @@ class Subspace:
         moments = Moments(n_samples, mean, products, source_eps(rows.dtype), source_eps(centred.dtype))
         spectrum = _Spectrum.of(products, variances, moments, where)
         whole = cls(n_samples, mean, spectrum.values.sqrt(), spectrum.vectors, spectrum.total, notes=spectrum.notes)
-        kept = whole.keep(step)
+        kept = whole.truncate(step)
         s, vectors = kept.singular_values, kept.directions
         if wide:
             basis, directions = vectors, (centred.mH @ vectors.to(centred.dtype)).to(mean.dtype) / s
         elif kept.condition > ILL_CONDITIONED and centred.dtype == mean.dtype:
-            return cls._from_qr(centred, mean, moments, spectrum.total).keep(step)
+            return cls._from_qr(centred, mean, moments, spectrum.total).truncate(step)
         else:
             basis, directions = (centred @ (vectors / s).to(centred.dtype)).to(mean.dtype), vectors
             basis = orthonormalised(basis, kept.condition)
@@ -189,7 +189,7 @@ class Subspace:
         basis = q @ u[:, :rank] * signs
         return cls(moments.n_samples, mean, s[:rank], directions * signs, total, basis, notes)
 
-    def keep(self, step: SVDStep) -> Subspace:
+    def truncate(self, step: SVDStep) -> Subspace:
         """Cut to the leading directions (Raghu et al. 2017, section 2).
 
         Raises:

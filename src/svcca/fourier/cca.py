@@ -59,7 +59,7 @@ class FourierCCAResult(Similarity):
 
     @cached_property
     def _coherence(self) -> FourierCoherence:
-        return self._whole.keep(self.step)
+        return self._whole.truncate(self.step)
 
     @property
     def frequency_map(self) -> np.ma.MaskedArray[tuple[int, ...], np.dtype[np.float64]]:
@@ -159,7 +159,7 @@ def fourier_cca(
     if resize != "interpolate":
         match_frequencies(tuple(maps_x.shape[2:]), tuple(maps_y.shape[2:]), resize, "fourier_cca x and y")
     whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
-    cut = whole.keep(step)
+    cut = whole.truncate(step)
     svcca = evaluate(get_measure("svcca"), cut, WHOLE)
     gaps = (whole.x.gap, whole.y.gap)
     notes = [text for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]

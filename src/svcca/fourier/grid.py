@@ -99,7 +99,7 @@ class FourierAccumulator:
         for index, (name, allowed) in enumerate(zip(names, constant_allowed, strict=True)):
             moments = sums.moments(index)
             try:
-                layers.append(FourierSubspace.from_moments(moments, self._eps[index], name).keep(step))
+                layers.append(FourierSubspace.from_moments(moments, self._eps[index], name).truncate(step))
             except RankError:
                 if not allowed:
                     raise

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from svcca.core.arrays import check_samples, to_numpy
-from svcca.core.coherence import Block, Side
+from svcca.core.coherence import PairBlock, Side
 from svcca.core.linalg import FLOAT64_EPS, batched_eigh, batched_svd, batched_svdvals, parts
 from svcca.core.moments import Moments
 from svcca.core.subspace import SVDStep, varying_units
@@ -139,7 +139,7 @@ class FourierSubspace:
         values = torch.zeros(moments.scatter.shape[:2], dtype=torch.float64, device=moments.scatter.device)
         return cls(moments.n_samples, moments.mean, moments.grid, values, moments.scatter, 0.0, moments.gap)
 
-    def keep(self, step: SVDStep) -> FourierSubspace:
+    def truncate(self, step: SVDStep) -> FourierSubspace:
         """Cut to the leading directions over all frequencies together; k and -k, being equal, stay together.
 
         Raises:
@@ -197,9 +197,9 @@ class FourierCoherence:
         """Number of samples both layers were seen over."""
         return self.x.n_samples
 
-    def keep(self, step: SVDStep) -> FourierCoherence:
+    def truncate(self, step: SVDStep) -> FourierCoherence:
         """Apply the SVD step to both layers."""
-        x, y = self.x.keep(step), self.y.keep(step)
+        x, y = self.x.truncate(step), self.y.truncate(step)
         if x is self.x and y is self.y:
             return self
         device = self.matrix.device
@@ -254,12 +254,12 @@ class FourierCoherence:
         return values[counted].repeat_interleave(weights[counted])
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[PairBlock, ...]:
         """A block for each frequency of the smaller map. A self-conjugate frequency counts as real."""
         x_values, y_values = (to_numpy(self._block_values(side)) for side in ("x", "y"))
         n = self.n_samples
         return tuple(
-            Block(x[x > 0], y[y > 0], n - 1 if number == 0 else n, weight > 1, weight)
+            PairBlock(x[x > 0], y[y > 0], n - 1 if number == 0 else n, weight > 1, weight)
             for number, (x, y, weight) in enumerate(
                 zip(x_values, y_values, self.matching.weights.tolist(), strict=True)
             )
@@ -331,7 +331,7 @@ class FourierCoherence:
         weights = (loadings.square() if squared else loadings).sum(dim=(1, 2))
         return self._pooled(weights), self._pooled(self.factors[1])
 
-    def lengths(self, side: Side) -> Tensor:
+    def projection_norms(self, side: Side) -> Tensor:
         """Length of each kept left singular vector of a side projected on the other layer."""
         layer = self.x if side == "x" else self.y
         index, _ = self.frequencies(side)

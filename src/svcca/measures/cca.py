@@ -16,8 +16,8 @@ from svcca.core.arrays import ArrayLike, accumulator_dtype, check_same_samples, 
 from svcca.core.coherence import Coherence
 from svcca.core.linalg import FLOAT64_EPS, largest_loading_positive
 from svcca.core.moments import JointMoments
-from svcca.core.routes import Route, coherence_of
 from svcca.core.scatter import FLOAT64, Precision
+from svcca.core.solvers import Solver, coherence_of
 from svcca.core.subspace import WHOLE, CutBy, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
 from svcca.measures.chance import cca_mean
@@ -74,7 +74,7 @@ class CCAResult(Similarity):
     @classmethod
     def from_coherence(cls, coherence: Coherence, step: SVDStep = WHOLE) -> CCAResult:
         """Canonical correlations and directions from the coherence of two layers, after the SVD step."""
-        cut = coherence.keep(step)
+        cut = coherence.truncate(step)
         rho = cut.correlations
         level = cca_mean(cut.x.rank, cut.y.rank, cut.n_samples, complex_valued=cut.matrix.is_complex())
         return cls(
@@ -169,7 +169,7 @@ def _in_float64(rows: ArrayLike, where: str) -> npt.NDArray[Any]:
     return to_numpy(checked.to(accumulator_dtype(checked.dtype)))
 
 
-def cca(x: ArrayLike, y: ArrayLike, *, route: Route = "auto", precision: Precision = FLOAT64) -> CCAResult:
+def cca(x: ArrayLike, y: ArrayLike, *, solver: Solver = "auto", precision: Precision = FLOAT64) -> CCAResult:
     """Canonical correlation analysis of two layers, all directions above the numerical rank.
 
     Correlations are the singular values of U_x^H U_y, U the orthonormal bases of the centred layers.
@@ -177,7 +177,7 @@ def cca(x: ArrayLike, y: ArrayLike, *, route: Route = "auto", precision: Precisi
     Args:
         x: Activations (n_samples, p): NumPy, torch on any device, or anything with `__dlpack__` or `__array__`.
         y: Activations (n_samples, q) of the same samples in the same order.
-        route: "auto" (default), "moments", "gram" or "qr": how the answer is reached; see `coherence_of`.
+        solver: "auto" (default), "moments", "gram" or "qr": how the answer is reached; see `coherence_of`.
         precision: "float64" (default), or "float32" for the products over samples: faster, good to about 1e-4.
 
     Returns:
@@ -198,7 +198,7 @@ def cca(x: ArrayLike, y: ArrayLike, *, route: Route = "auto", precision: Precisi
     >>> cca(x, x @ [[1., 2.], [0., 1.], [1., 0.]] + 5).correlations.round(6)
     array([1., 1.])
     """
-    return announced(CCAResult.from_coherence(coherence_of(x, y, route=route, precision=precision)))
+    return announced(CCAResult.from_coherence(coherence_of(x, y, solver=solver, precision=precision)))
 
 
 def svcca(
@@ -208,7 +208,7 @@ def svcca(
     retained_variance: float = 0.99,
     n_components: int | None = None,
     by: CutBy = "variance",
-    route: Route = "auto",
+    solver: Solver = "auto",
     precision: Precision = FLOAT64,
 ) -> CCAResult:
     """Singular vector CCA of two layers: both cut to their leading singular directions, then CCA.
@@ -222,7 +222,7 @@ def svcca(
         n_components: Keep this many directions of each layer instead.
         by: "variance" (default) takes the share of the squared singular values, as the NeurIPS text; "singular_values"
             of the singular values themselves, as its appendix, which keeps more.
-        route: As in `cca`.
+        solver: As in `cca`.
         precision: As in `cca`.
 
     Returns:
@@ -242,7 +242,7 @@ def svcca(
     (1.0, 4, 4)
     """
     step = SVDStep(retained_variance, n_components, by)
-    coherence = coherence_of(x, y, step=step, route=route, precision=precision)
+    coherence = coherence_of(x, y, step=step, solver=solver, precision=precision)
     return announced(CCAResult.from_coherence(coherence, step))
 
 

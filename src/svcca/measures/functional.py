@@ -13,8 +13,8 @@ import numpy.typing as npt
 from svcca.core.arrays import ArrayLike, to_numpy, to_rows
 from svcca.core.linalg import largest_loading_positive, svd
 from svcca.core.moments import Moments
-from svcca.core.routes import coherence_of
 from svcca.core.scatter import FLOAT64, Precision
+from svcca.core.solvers import coherence_of
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import unknown_option
 from svcca.measures.cca import announced
@@ -308,7 +308,7 @@ def pca(x: ArrayLike) -> PCAResult:
         directions=to_numpy(layer.directions),
         explained_variance_ratio=to_numpy(layer.explained_variance_ratio),
         mean=to_numpy(layer.mean),
-        rank_99=layer.keep(SVDStep(0.99)).rank,
+        rank_99=layer.truncate(SVDStep(0.99)).rank,
         participation_ratio=participation_ratio(layer),
         entropy_dimension=entropy_dimension(layer),
         n_samples=layer.n_samples,

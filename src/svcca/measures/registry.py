@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from svcca.core.coherence import Block, Coupling
+from svcca.core.coherence import LayerPair, PairBlock
 from svcca.core.subspace import SVDStep
 from svcca.errors import unknown_option
 from svcca.measures import chance
@@ -58,7 +58,7 @@ class Measure:
     Attributes:
         name: Name by which it is asked for.
         definition: One sentence for a reader of a report.
-        evaluate: Its value from a coupling (already cut, where `svd_step` holds).
+        evaluate: Its value from a pair (already cut, where `svd_step` holds).
         chance: Its expected value for unrelated layers.
         svd_step: Whether both layers are first cut to the directions that hold the retained variance.
         from_correlations: Whether it is a mean of canonical correlations, some of them forced to 1 for small n.
@@ -70,8 +70,8 @@ class Measure:
 
     name: str
     definition: str
-    evaluate: Callable[[Coupling], float]
-    chance: Callable[[Coupling], float]
+    evaluate: Callable[[LayerPair], float]
+    chance: Callable[[LayerPair], float]
     svd_step: bool = False
     from_correlations: bool = False
     symmetric: bool = True
@@ -80,43 +80,43 @@ class Measure:
     by_frequency: bool = True
 
 
-def _mean_over_correlations(coupling: Coupling, level: Callable[[Block], float]) -> float:
+def _mean_over_correlations(pair: LayerPair, level: Callable[[PairBlock], float]) -> float:
     """Mean of the blocks' levels, each counted with the number of its correlations."""
-    total = sum(block.multiplicity * min(block.ranks) * level(block) for block in coupling.blocks if min(block.ranks))
-    return total / _n_correlations(coupling)
+    total = sum(block.multiplicity * min(block.ranks) * level(block) for block in pair.blocks if min(block.ranks))
+    return total / _n_correlations(pair)
 
 
-def _n_correlations(coupling: Coupling) -> int:
+def _n_correlations(pair: LayerPair) -> int:
     """Correlations of all blocks together, the zero ones of layers that keep unlike blocks included."""
-    return min(sum(block.multiplicity * block.ranks[side] for block in coupling.blocks) for side in (0, 1))
+    return min(sum(block.multiplicity * block.ranks[side] for block in pair.blocks) for side in (0, 1))
 
 
-def _chance_cca_mean(coupling: Coupling) -> float:
+def _chance_cca_mean(pair: LayerPair) -> float:
     return _mean_over_correlations(
-        coupling,
+        pair,
         lambda block: chance.cca_mean(*block.ranks, block.degrees + 1, complex_valued=block.complex_valued),
     )
 
 
-def _chance_cca_top(coupling: Coupling) -> float:
-    return chance.cca_top(TOP_K, coupling.x.rank, coupling.y.rank, coupling.n_samples)
+def _chance_cca_top(pair: LayerPair) -> float:
+    return chance.cca_top(TOP_K, pair.x.rank, pair.y.rank, pair.n_samples)
 
 
-def _chance_cca_thresholded(coupling: Coupling) -> float:
-    return chance.cca_thresholded(coupling.x.rank, coupling.y.rank, coupling.n_samples)
+def _chance_cca_thresholded(pair: LayerPair) -> float:
+    return chance.cca_thresholded(pair.x.rank, pair.y.rank, pair.n_samples)
 
 
-def _chance_r2_cca(coupling: Coupling) -> float:
-    return _mean_over_correlations(coupling, lambda block: chance.r2_cca(*block.ranks, block.degrees + 1))
+def _chance_r2_cca(pair: LayerPair) -> float:
+    return _mean_over_correlations(pair, lambda block: chance.r2_cca(*block.ranks, block.degrees + 1))
 
 
-def _chance_weighted(coupling: Coupling, side: measures.Side) -> float:
+def _chance_weighted(pair: LayerPair, side: measures.Side) -> float:
     """|diag(rho) Xt^H u_i| is |U_y^H u_i|: the correlation of one unit, u_i, with the other layer."""
     if side == "mean":
-        return (_chance_weighted(coupling, "x") + _chance_weighted(coupling, "y")) / 2
-    layer = coupling.x if side == "x" else coupling.y
+        return (_chance_weighted(pair, "x") + _chance_weighted(pair, "y")) / 2
+    layer = pair.x if side == "x" else pair.y
     total = 0.0
-    for block in coupling.blocks:
+    for block in pair.blocks:
         own, rank = (block.x_values, block.ranks[1]) if side == "x" else (block.y_values, block.ranks[0])
         if len(own) and rank:
             level = chance.cca_mean(1, rank, block.degrees + 1, complex_valued=block.complex_valued)
@@ -124,39 +124,39 @@ def _chance_weighted(coupling: Coupling, side: measures.Side) -> float:
     return total / float(layer.singular_values.sum())
 
 
-def _chance_linear_cka(coupling: Coupling) -> float:
+def _chance_linear_cka(pair: LayerPair) -> float:
     """Share of |S_xy|^2 that chance gives, a block at a time."""
     total = 0.0
-    for block in coupling.blocks:
+    for block in pair.blocks:
         if min(block.ranks):
             x_variances, y_variances = block.x_values**2, block.y_values**2
             x_norm, y_norm = (float((variances**2).sum()) ** 0.5 for variances in (x_variances, y_variances))
             participation = ((x_variances.sum() / x_norm) ** 2, (y_variances.sum() / y_norm) ** 2)
             total += block.multiplicity * chance.linear_cka(*participation, block.degrees + 1) * x_norm * y_norm
-    norms = [float(torch.linalg.vector_norm(layer.singular_values**2)) for layer in (coupling.x, coupling.y)]
+    norms = [float(torch.linalg.vector_norm(layer.singular_values**2)) for layer in (pair.x, pair.y)]
     return total / (norms[0] * norms[1])
 
 
-def _chance_procrustes(coupling: Coupling) -> float:
+def _chance_procrustes(pair: LayerPair) -> float:
     total = 0.0
-    for block in coupling.blocks:
+    for block in pair.blocks:
         if min(block.ranks):
             scale = math.sqrt(float((block.x_values**2).sum() * (block.y_values**2).sum()))
             total += block.multiplicity * scale * chance.procrustes(block.x_values, block.y_values, block.degrees + 1)
-    return total / math.sqrt(coupling.x.total_variance * coupling.y.total_variance)
+    return total / math.sqrt(pair.x.total_variance * pair.y.total_variance)
 
 
-def _chance_linear_regression(coupling: Coupling) -> float:
+def _chance_linear_regression(pair: LayerPair) -> float:
     explained = sum(
         block.multiplicity
         * float((block.y_values**2).sum())
         * chance.linear_regression_r2(block.ranks[0], block.degrees + 1)
-        for block in coupling.blocks
+        for block in pair.blocks
     )
-    return explained / coupling.y.total_variance
+    return explained / pair.y.total_variance
 
 
-def _no_chance(coupling: Coupling) -> float:
+def _no_chance(pair: LayerPair) -> float:
     return 0.0
 
 
@@ -298,21 +298,19 @@ def by_frequency(name: str) -> Measure:
     raise unknown_option("observe='fourier'", "measure", name, defined)
 
 
-def evaluate(measure: Measure, coupling: Coupling, step: SVDStep, where: str = "x and y") -> Similarity:
+def evaluate(measure: Measure, pair: LayerPair, step: SVDStep, where: str = "x and y") -> Similarity:
     """Evaluate one measure on one pair of layers, SVD step, chance level and warnings included."""
-    (result,) = evaluate_all([measure], coupling, step, where)
+    (result,) = evaluate_all([measure], pair, step, where)
     return result
 
 
-def evaluate_all(
-    chosen: Sequence[Measure], coupling: Coupling, step: SVDStep, where: str = "x and y"
-) -> list[Similarity]:
+def evaluate_all(chosen: Sequence[Measure], pair: LayerPair, step: SVDStep, where: str = "x and y") -> list[Similarity]:
     """Evaluate several measures on one pair of layers; they share its decompositions."""
-    cut = coupling.keep(step) if any(measure.svd_step for measure in chosen) else coupling
+    cut = pair.truncate(step) if any(measure.svd_step for measure in chosen) else pair
     results = {}
     # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
     for measure in sorted(chosen, key=lambda measure: not measure.needs_vectors):
-        part = cut if measure.svd_step else coupling
+        part = cut if measure.svd_step else pair
         value, level = measure.evaluate(part), measure.chance(part)
         results[measure.name] = Similarity(
             measure.name,
@@ -326,20 +324,20 @@ def evaluate_all(
     return [results[measure.name] for measure in chosen]
 
 
-def doubts(coupling: Coupling, level: float, where: str, *, from_correlations: bool) -> list[str]:
+def doubts(pair: LayerPair, level: float, where: str, *, from_correlations: bool) -> list[str]:
     """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
-    blocks, n = coupling.blocks, coupling.n_samples
+    blocks, n = pair.blocks, pair.n_samples
     forced = sum(
         block.multiplicity * min(*block.ranks, chance.forced_ones(*block.ranks, block.degrees + 1)) for block in blocks
     )
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    notes = [f"{where}: {note}." for note in coupling.notes]
+    notes = [f"{where}: {note}." for note in pair.notes]
     if forced and from_correlations:
         return [
             *notes,
-            f"{where}: {forced} of {_n_correlations(coupling)} canonical correlations are 1 whatever the layers hold, "
+            f"{where}: {forced} of {_n_correlations(pair)} canonical correlations are 1 whatever the layers hold, "
             f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart{place}. {advice}",
         ]
     if level > chance.CHANCE_WARNING:

@@ -1,4 +1,4 @@
-"""Measures of similarity: each a pure function of a `Coupling`, that is of two subspaces and U_x^H U_y."""
+"""Measures of similarity: each a pure function of a `LayerPair`, that is of two subspaces and U_x^H U_y."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from svcca.core.coherence import Coupling, LayerSpectrum
+from svcca.core.coherence import LayerPair, LayerSpectrum
 from svcca.core.linalg import FLOAT64_EPS
 from svcca.core.subspace import Subspace
 from svcca.errors import InputError, message, unknown_option
@@ -19,29 +19,29 @@ WeightingSide = Literal["narrower", "x", "y", "mean"]
 """As `Side`; "narrower" is the side with fewer units, x where they are equal."""
 
 
-def mean_correlation(coherence: Coupling) -> float:
+def mean_correlation(coherence: LayerPair) -> float:
     """Mean canonical correlation, sum(rho) / min(rank_x, rank_y); in [0, 1]."""
     return float(coherence.correlations.mean())
 
 
-def r2_cca(coherence: Coupling) -> float:
+def r2_cca(coherence: LayerPair) -> float:
     """Mean squared canonical correlation, sum(rho^2) / min(rank_x, rank_y); in [0, 1]. Yanai's GCD up to scaling."""
     return float(coherence.correlations.square().mean())
 
 
-def top_mean(coherence: Coupling, k: int) -> float:
+def top_mean(coherence: LayerPair, k: int) -> float:
     """Mean of the k largest canonical correlations (of all, where there are fewer); in [0, 1]."""
     return float(coherence.correlations[:k].mean())
 
 
-def thresholded_mean(coherence: Coupling, fraction: float = 0.98) -> float:
+def thresholded_mean(coherence: LayerPair, fraction: float = 0.98) -> float:
     """Mean of the leading canonical correlations that hold a fraction of sum(rho); in [0, 1]."""
     rho = coherence.correlations
     share = torch.cumsum(rho, dim=0) / rho.sum()
     return float(rho[: int((share < fraction).sum()) + 1].mean())
 
 
-def svcca_weighted(coherence: Coupling, side: Side = "x") -> float:
+def svcca_weighted(coherence: LayerPair, side: Side = "x") -> float:
     """Canonical correlations weighted by the singular values of one side; in [0, 1].
 
     (1 / sum s_i) sum_i s_i |diag(rho) Xt^H u_i|, u_i the left singular vectors of x and Xt its canonical variates. With
@@ -55,10 +55,10 @@ def svcca_weighted(coherence: Coupling, side: Side = "x") -> float:
     if side not in ("x", "y"):
         raise unknown_option("weighted SVCCA", "side", side, ["x", "y", "mean"])
     s = (coherence.x if side == "x" else coherence.y).singular_values
-    return min(1.0, float((s * coherence.lengths(side)).sum() / s.sum()))
+    return min(1.0, float((s * coherence.projection_norms(side)).sum() / s.sum()))
 
 
-def projection_weighted(coherence: Coupling, side: WeightingSide = "narrower", *, squared: bool = False) -> float:
+def projection_weighted(coherence: LayerPair, side: WeightingSide = "narrower", *, squared: bool = False) -> float:
     """PWCCA: correlations weighted by how much of one layer's units each canonical variate accounts for; in [0, 1].
 
     sum a_i rho_i / sum a_i with a_i = sum_j |<h_i, z_j>| over the units z_j and the orthonormal canonical variates h_i
@@ -78,7 +78,7 @@ def projection_weighted(coherence: Coupling, side: WeightingSide = "narrower", *
     return float((weights * rho).sum() / weights.sum())
 
 
-def linear_cka(coherence: Coupling) -> float:
+def linear_cka(coherence: LayerPair) -> float:
     """Linear CKA, |S_xy|_F^2 / (|S_xx|_F |S_yy|_F); in [0, 1].
 
     References:
@@ -89,7 +89,7 @@ def linear_cka(coherence: Coupling) -> float:
     return min(1.0, float(value))  # a layer with itself rounds to 1 + 2e-16
 
 
-def linear_cka_debiased(coherence: Coupling) -> float:
+def linear_cka_debiased(coherence: LayerPair) -> float:
     """Linear CKA from the unbiased estimator of HSIC; at most 1, about 0 for unrelated layers, may be negative.
 
     Centred rows have K 1 = 0, so the estimator needs |S_xy|^2 and the squared length of each row beside it:
@@ -134,7 +134,7 @@ def _hsic(cross: float, x_lengths: Tensor, y_lengths: Tensor, n: int) -> float:
     return float(cross - n / (n - 2) * (x_lengths @ y_lengths) + traces / ((n - 1) * (n - 2)))
 
 
-def procrustes(coherence: Coupling) -> float:
+def procrustes(coherence: LayerPair) -> float:
     """Procrustes similarity, nuclear norm of S_xy / sqrt(tr S_xx tr S_yy); in [0, 1].
 
     References:
@@ -144,13 +144,13 @@ def procrustes(coherence: Coupling) -> float:
     return min(1.0, nuclear / math.sqrt(coherence.x.total_variance * coherence.y.total_variance))
 
 
-def linear_regression_r2(coherence: Coupling) -> float:
+def linear_regression_r2(coherence: LayerPair) -> float:
     """Share of the variance of y that least squares on x explains, |U_x^H y|_F^2 / |y|_F^2; in [0, 1].
 
     References:
         Kornblith et al. (2019), table 1.
     """
-    explained = (coherence.y.singular_values * coherence.lengths("y")).square().sum()
+    explained = (coherence.y.singular_values * coherence.projection_norms("y")).square().sum()
     return min(1.0, float(explained) / coherence.y.total_variance)
 
 

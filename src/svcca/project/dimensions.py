@@ -181,7 +181,7 @@ def _ranks(layer: LayerMoments, step: SVDStep) -> LayerDimensions:
         subspace = Subspace.from_moments(layer.moments, layer.layer)
     except RankError:  # constant: it uses no dimension, which is an answer here
         return LayerDimensions(layer.layer, layer.observation, width, 0, 0, 0)
-    return LayerDimensions(layer.layer, layer.observation, width, subspace.rank, subspace.keep(step).rank)
+    return LayerDimensions(layer.layer, layer.observation, width, subspace.rank, subspace.truncate(step).rank)
 
 
 def _smallest(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference as ref
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments
-from svcca.core.routes import ILL_CONDITIONED, coherence_of
+from svcca.core.solvers import ILL_CONDITIONED, coherence_of
 from svcca.core.subspace import SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import InputError, RankError, SampleError, SvccaWarning, UnknownOptionError
@@ -53,7 +53,7 @@ def taken(monkeypatch):
 @pytest.mark.parametrize("route", NAMED)
 @pytest.mark.parametrize("condition", [3.0, 1e6])
 def test_a_named_route_is_the_one_taken_whatever_the_layers(taken, route, condition):
-    coherence_of(*ref.planted(0, 100, 4, 3, [0.9], condition), route=route)
+    coherence_of(*ref.planted(0, 100, 4, 3, [0.9], condition), solver=route)
     assert taken == [route]
 
 
@@ -115,14 +115,14 @@ def test_float32_products_are_never_followed_by_qr(taken):
 
 @pytest.mark.parametrize("call", [coherence_of, cca, svcca])
 def test_an_unknown_route_lists_the_known_ones(call):
-    with pytest.raises(UnknownOptionError, match=r"route to be one of auto, moments, gram, qr; got 'gran'.*'gram'"):
-        call(*ref.related(0, 100, 4, 3), route="gran")
+    with pytest.raises(UnknownOptionError, match=r"solver to be one of auto, moments, gram, qr; got 'gran'.*'gram'"):
+        call(*ref.related(0, 100, 4, 3), solver="gran")
 
 
 @every_route
 def test_an_unknown_precision_lists_the_known_ones_on_every_route(route):
     with pytest.raises(UnknownOptionError, match="precision to be one of float64, float32; got 'float16'"):
-        cca(*ref.related(0, 100, 4, 3), route=route, precision="float16")
+        cca(*ref.related(0, 100, 4, 3), solver=route, precision="float16")
 
 
 @every_route
@@ -135,7 +135,7 @@ def test_every_route_names_the_layer_it_refuses(route, side):
         (np.ones((1, 3)), SampleError, "at least 2 samples; got 1"),
     ):
         with pytest.raises(error, match=f"^{side}: expected {text}"):
-            cca(*{**layers, side: bad}.values(), route=route)
+            cca(*{**layers, side: bad}.values(), solver=route)
 
 
 # -- agreement --------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_routes_are_as_accurate_as_the_definitions_say(route, condition, seed, p
     x, y = ref.planted(seed, 100, p, q, np.linspace(0.99, 0.05, min(p, q)), condition)
     # The layers are rounded to float64 themselves, which moves correlations by eps times the condition: the oracle
     # looks at the same rounded rows.
-    got = cca(x, y, route=route).correlations
+    got = cca(x, y, solver=route).correlations
     np.testing.assert_allclose(got, ref.correlations(x, y), rtol=0, atol=ACCURACY[route][condition] * math.sqrt(p * q))
 
 
@@ -164,7 +164,7 @@ def test_qr_holds_nine_digits_at_a_condition_of_1e7():
     for seed in range(5):
         x, y = ref.planted(seed, 300, 8, 6, np.linspace(0.99, 0.05, 6), 1e7)
         oracle = ref.correlations(x, y)
-        np.testing.assert_allclose(cca(x, y, route="qr").correlations, oracle, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(cca(x, y, solver="qr").correlations, oracle, rtol=0, atol=1e-9)
         np.testing.assert_allclose(cca(x, y).correlations, oracle, rtol=0, atol=1e-9)
 
 
@@ -174,8 +174,8 @@ def test_qr_holds_nine_digits_at_a_condition_of_1e7():
 def test_every_measure_is_the_same_by_every_route(name, seed, p, q, condition):
     x, y = ref.related(seed, 100, p, q, condition)
     step = SVDStep(0.9)
-    pairs = [coherence_of(x, y, route=route) for route in NAMED]
-    values = [MEASURES[name].evaluate(pair.keep(step) if MEASURES[name].svd_step else pair) for pair in pairs]
+    pairs = [coherence_of(x, y, solver=route) for route in NAMED]
+    values = [MEASURES[name].evaluate(pair.truncate(step) if MEASURES[name].svd_step else pair) for pair in pairs]
     assert np.ptp(values) < 1e3 * ref.rounding(100, 3 * condition)
 
 
@@ -183,7 +183,7 @@ def test_every_measure_is_the_same_by_every_route(name, seed, p, q, condition):
 @given(seed=seeds, share=st.floats(0.3, 1.0))
 def test_every_route_cuts_to_the_same_ranks(route, seed, share):
     x, y = ref.related(seed, 100, 5, 4)
-    result = svcca(x, y, retained_variance=share, route=route)
+    result = svcca(x, y, retained_variance=share, solver=route)
     similarity, x_rank, y_rank = ref.svcca(x, y, share)
     assert (result.x_rank, result.y_rank) == (x_rank, y_rank)
     assert result.similarity == pytest.approx(similarity, abs=1e4 * TOLERANCE)
@@ -192,7 +192,7 @@ def test_every_route_cuts_to_the_same_ranks(route, seed, share):
 @every_route
 def test_every_route_takes_the_svd_step_itself(route):
     x, y = ref.gaussian(0, 100, 4) * [10.0, 5.0, 0.1, 0.1], ref.gaussian(1, 100, 3)
-    pair = coherence_of(x, y, step=SVDStep(0.99), route=route)
+    pair = coherence_of(x, y, step=SVDStep(0.99), solver=route)
     assert (pair.x.rank, pair.y.rank) == tuple(pair.matrix.shape) == (2, 3)
 
 
@@ -200,7 +200,7 @@ def test_every_route_takes_the_svd_step_itself(route):
 def test_every_route_finds_the_rank_of_wide_layers_of_low_rank(route):
     latent = ref.related(0, 60, 4, 3)
     x, y = latent[0] @ ref.gaussian(1, 4, 90), latent[1] @ ref.gaussian(2, 3, 70)
-    result = cca(x, y, route=route)
+    result = cca(x, y, solver=route)
     assert (result.x_rank, result.y_rank) == (4, 3)
     np.testing.assert_allclose(result.correlations, ref.correlations(*latent), rtol=0, atol=10 * TOLERANCE)
 
@@ -208,7 +208,7 @@ def test_every_route_finds_the_rank_of_wide_layers_of_low_rank(route):
 @every_route
 def test_directions_of_every_route_are_the_same(route):
     x, y = ref.planted(0, 200, 4, 5, [0.9, 0.6, 0.3, 0.1])
-    got, expected = cca(x, y, route=route), cca(x, y, route="qr")
+    got, expected = cca(x, y, solver=route), cca(x, y, solver="qr")
     # The correlations lie 0.2 apart.
     for side in ("x_directions", "y_directions"):
         scale = np.abs(getattr(expected, side)).max()
@@ -219,8 +219,8 @@ def test_directions_of_every_route_are_the_same(route):
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
 def test_a_scale_changes_nothing_on_any_route(route, scale):
     x, y = ref.related(0, 100, 4, 3)
-    expected = cca(x, y, route=route).correlations
-    np.testing.assert_allclose(cca(scale * x, y, route=route).correlations, expected, rtol=0, atol=TOLERANCE)
+    expected = cca(x, y, solver=route).correlations
+    np.testing.assert_allclose(cca(scale * x, y, solver=route).correlations, expected, rtol=0, atol=TOLERANCE)
 
 
 # -- precision --------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_a_scale_changes_nothing_on_any_route(route, scale):
 @given(seed=seeds, p=widths, q=widths)
 def test_float32_products_are_good_to_2e_5_at_a_condition_of_10(route, seed, p, q):
     x, y = ref.planted(seed, 200, p, q, np.linspace(0.99, 0.05, min(p, q)), condition=10.0)
-    result = cca(x, y, route=route, precision="float32")
+    result = cca(x, y, solver=route, precision="float32")
     # 2e-5 is the figure of section 3 of the definitions.
     np.testing.assert_allclose(result.correlations, ref.correlations(x, y), rtol=0, atol=2e-5)
     for array in (result.correlations, result.x_directions, result.y_directions, result.x_mean, result.y_mean):
@@ -241,7 +241,7 @@ def test_float32_products_are_good_to_2e_5_at_a_condition_of_10(route, seed, p, 
 @pytest.mark.parametrize("route", ["moments", "gram"])
 def test_float32_products_are_what_is_asked_for(route):
     x, y = ref.planted(0, 200, 6, 5, [0.9, 0.5], condition=10.0)
-    error = np.abs(cca(x, y, route=route, precision="float32").correlations - ref.correlations(x, y)).max()
+    error = np.abs(cca(x, y, solver=route, precision="float32").correlations - ref.correlations(x, y)).max()
     assert error > 1e-10  # float64 products would leave 1e-14
 
 
@@ -265,7 +265,7 @@ def test_float32_products_serve_every_measure():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_narrow_floats_are_compared_in_float64_on_every_route(route, dtype):
     x, y = (torch.from_numpy(layer).to(dtype) for layer in ref.related(0, 100, 4, 3))
-    result = cca(x, y, route=route)
+    result = cca(x, y, solver=route)
     expected = ref.correlations(x.double().numpy(), y.double().numpy())
     np.testing.assert_allclose(result.correlations, expected, rtol=0, atol=TOLERANCE)
     assert result.x_directions.dtype == np.float64
@@ -284,7 +284,7 @@ def test_complex_layers_are_the_oracles_on_every_route(route, sides, seed):
         x = x + 1j * ref.gaussian(seed, 100, 3)
     if sides in ("both", "y"):
         y = y + (0.5 + 1j) * ref.gaussian(seed, 100, 4) + 0.3j * np.real(x[:, :1])
-    result = cca(x, y, route=route)
+    result = cca(x, y, solver=route)
     np.testing.assert_allclose(result.correlations, ref.correlations(x, y), rtol=0, atol=TOLERANCE)
     u, v = result.transform(x), result.transform_y(y)
     np.testing.assert_allclose(u.conj().T @ u / 99, np.eye(3), rtol=0, atol=TOLERANCE)
@@ -307,7 +307,7 @@ def test_complex64_layers_are_compared_in_complex128():
 @few
 def test_variates_of_the_fitted_rows_have_unit_variance_and_the_correlations(route, seed, p, q):
     x, y = ref.related(seed, 100, p, q)
-    result, r = cca(x, y, route=route), min(p, q)
+    result, r = cca(x, y, solver=route), min(p, q)
     u, v = result.transform(x), result.transform_y(y)
     assert u.shape == v.shape == (100, r)
     joint = np.atleast_2d(np.cov(u, v, rowvar=False, ddof=1))
@@ -422,7 +422,7 @@ def test_a_solvers_fallback_is_recorded_on_every_route(monkeypatch, route, solve
 
     monkeypatch.setattr(torch.linalg, solver, once)
     with pytest.warns(SvccaWarning, match="x and y: the .* did not converge"):
-        result = cca(x, y, route=route)
+        result = cca(x, y, solver=route)
     np.testing.assert_allclose(result.correlations, [0.9, 0.5, 0.2], rtol=0, atol=TOLERANCE)
     assert "did not converge" in result.warnings[0]
 

@@ -1,4 +1,4 @@
-"""Three routes from two arrays to one answer, chosen by shape and condition or by name."""
+"""Three solvers from two arrays to one answer, chosen by shape and condition or by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from svcca.core.subspace import ILL_CONDITIONED, WHOLE, SVDStep
 from svcca.core.tsqr import JointQR
 from svcca.errors import unknown_option
 
-Route = Literal["auto", "moments", "gram", "qr"]
+Solver = Literal["auto", "moments", "gram", "qr"]
 
 
 def coherence_of(
@@ -20,17 +20,17 @@ def coherence_of(
     y: ArrayLike,
     *,
     step: SVDStep = WHOLE,
-    route: Route = "auto",
+    solver: Solver = "auto",
     precision: Precision = FLOAT64,
     rows_needed: bool = False,
 ) -> Coherence:
-    """Decompose two layers and pair them, by the cheapest route that is accurate enough.
+    """Decompose two layers and pair them, by the cheapest solver that is accurate enough.
 
     Args:
         x: Activations (n_samples, p).
         y: Activations (n_samples, q) of the same samples.
         step: The SVD step.
-        route: "moments" (scatter matrices; error about 1e-16 times the squared condition of the kept directions),
+        solver: "moments" (scatter matrices; error about 1e-16 times the squared condition of the kept directions),
             "gram" (the bases of the samples, by way of the n x n Gram matrix where a layer is wider than n), "qr" (no
             squares: any condition). "auto": gram where a layer is wider than n or the rows are needed, moments
             otherwise, qr where these turn out ill-conditioned.
@@ -39,24 +39,24 @@ def coherence_of(
 
     Raises:
         InputError: For arrays that are no activations.
-        UnknownOptionError: For a route or precision that does not exist.
+        UnknownOptionError: For a solver or precision that does not exist.
     """
     rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
     check_same_samples(rows_x, rows_y, "x and y")
     check_precision(precision)
-    automatic = route == "auto"
+    automatic = solver == "auto"
     if automatic:
         wide = max(rows_x.shape[1], rows_y.shape[1]) > rows_x.shape[0]
-        route = "gram" if wide or rows_needed else "moments"
-    if route == "gram":
+        solver = "gram" if wide or rows_needed else "moments"
+    if solver == "gram":
         return Coherence.from_rows(rows_x, rows_y, step=step, precision=precision)
-    if route == "moments":
+    if solver == "moments":
         moments = JointMoments.from_rows(rows_x, rows_y, precision=precision)
         coherence = Coherence.from_moments(moments, step=step)
         good = max(coherence.x.condition, coherence.y.condition) < ILL_CONDITIONED
         if good or not automatic or precision == "float32":
             return coherence
-        route = "qr"
-    if route == "qr":
-        return JointQR.from_rows(rows_x, rows_y).to_coherence().keep(step)
-    raise unknown_option("route", "route", route, ["auto", "moments", "gram", "qr"])
+        solver = "qr"
+    if solver == "qr":
+        return JointQR.from_rows(rows_x, rows_y).to_coherence().truncate(step)
+    raise unknown_option("solver", "solver", solver, ["auto", "moments", "gram", "qr"])
