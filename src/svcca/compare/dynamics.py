@@ -122,10 +122,11 @@ def dynamics_of(
         raise unknown_option("learning_dynamics", "against", against, ["last", "previous"])
     last = loads[-1]()
     grids, taken, ranks = [], [], []
-    pairs = ((load, None) for load in loads) if against == "last" else ((b, a) for a, b in pairwise(loads))
-    total = len(loads) if against == "last" else len(loads) - 1
+    pairs: list[tuple[Load, Load | None]] = (
+        [(load, None) for load in loads] if against == "last" else [(b, a) for a, b in pairwise(loads)]
+    )
     before: Snapshot | None = None
-    for load, previous in track(_Sized(pairs, total), "Steps", progress):
+    for load, previous in track(pairs, "Steps", progress):
         snapshot = load()
         if previous is not None:
             before = previous() if before is None else before
@@ -155,19 +156,6 @@ def dynamics_of(
         title=title,
         warnings=notes,
     )
-
-
-class _Sized:
-    """Pairs with a length, for the progress bar."""
-
-    def __init__(self, pairs: object, total: int) -> None:
-        self._pairs, self._total = pairs, total
-
-    def __len__(self) -> int:
-        return self._total
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._pairs)  # type: ignore[call-overload]
 
 
 def _similarities(snapshot: Snapshot, reference: Snapshot, measure: Measure, step: SVDStep) -> list[list[Similarity]]:
