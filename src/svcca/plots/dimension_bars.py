@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_TICKS = 8
+"""Powers of 2 named on the axis; more of them run into each other beside long names."""
+
 
 def plot_dimension_bars(
     layers: Sequence[str],
@@ -49,6 +52,8 @@ def plot_dimension_bars(
     name_bars(ax, layers)
     ax.set_xscale("symlog", linthresh=1, base=2)
     ax.set_xlim(0, 1.1 * max(widths))
+    n_powers = int(1.1 * max(widths)).bit_length()
+    ax.set_xticks([0, *(2**power for power in range(0, n_powers, -(-n_powers // MOST_TICKS)))])
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_xlabel("dimensions")
     list_beside(ax)
