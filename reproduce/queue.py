@@ -19,7 +19,7 @@ from reproduce.run import load, made
 from reproduce.shared_nets import SHARED
 from reproduce.study import PRESETS, Entry, Study
 
-FIGURES: tuple[str, ...] = ()
+FIGURES = ("memorisation", "width")
 """Those with trainings of their own that the queue serves after the shared nets, where they have the preset."""
 MOST = (50_000, 10_000)
 """Images that are read once for all: all of CIFAR-10."""
@@ -71,8 +71,9 @@ def listed(entry: Entry) -> str:
 
 
 def described(entry: Entry, facts: dict[str, Any]) -> str:
-    """Describe a trained net in a line: accuracy and hours."""
-    return f"{entry.title}: accuracy {facts['accuracy']:.3f}, {facts['seconds'] / 3600:.2f} hours"
+    """Describe a trained net in a line: accuracy on test and training images, hours."""
+    accuracies = f"accuracy {facts['accuracy']:.3f} ({facts['train_accuracy']:.3f} on training images)"
+    return f"{entry.title}: {accuracies}, {facts['seconds'] / 3600:.2f} hours"
 
 
 @contextmanager

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from reproduce.data.images import Images
 from reproduce.nets import Net
 from reproduce.study import Entry, Study, Trained
-from reproduce.training import Training
+from reproduce.training import FAST, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +44,6 @@ class SharedNets:
 
 SEEDS = {"quick": 2, "cpu": 3, "cpu2": 8, "full": 5}
 """How many of each kind the queue trains; a figure that needs more trains them itself."""
-FAST: dict[str, Any] = {"precision": "bfloat16", "channels_last": True}
-"""Of cpu2: a third of the time where the processor has instructions for bfloat16."""
 
 SHARED = {
     "quick": SharedNets(

@@ -71,6 +71,10 @@ class Training:
         return sorted(on_the_way | {n_steps})
 
 
+FAST: dict[str, Any] = {"precision": "bfloat16", "channels_last": True}
+"""For `Training`: a third of the time where the processor has instructions for bfloat16."""
+
+
 @dataclass
 class Run:
     """A training run, so far or complete: weights by step, mean loss of each epoch, and what it took.
