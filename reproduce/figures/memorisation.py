@@ -146,8 +146,10 @@ def queue(study: Study, settings: Memorisation, images: Images) -> Iterator[Entr
     part = images.first(settings.n_train, settings.n_test)
     permuted = with_permuted_labels(part)
     for seed in range(max(settings.seeds, 2)):
-        yield study.net_entry(settings.net, settings.training, permuted, APART + seed, ", permuted labels")
-        yield study.net_entry(settings.net, settings.training, part, seed)
+        yield study.net_entry(
+            settings.net, settings.training, permuted, APART + seed, " (memorisation, permuted labels)"
+        )
+        yield study.net_entry(settings.net, settings.training, part, seed, " (memorisation)")
 
 
 def with_permuted_labels(images: Images) -> Images:

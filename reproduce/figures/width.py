@@ -153,7 +153,7 @@ def queue(study: Study, settings: Width, images: Images) -> Iterator[Entry]:
     part = images.first(settings.n_train, settings.n_test)
     for seed in range(max(settings.seeds, 2)):
         for width in settings.widths:
-            yield study.net_entry(replace(settings.net, width=width), settings.training, part, seed)
+            yield study.net_entry(replace(settings.net, width=width), settings.training, part, seed, " (width)")
 
 
 def measured(rows: Sequence[dict[str, Any]], n_units: int) -> dict[str, Any]:

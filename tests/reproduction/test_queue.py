@@ -59,8 +59,14 @@ def test_both_kinds_of_net_come_in_turn_so_that_pairs_of_seeds_come_early(queue)
 def test_nets_of_figures_come_after_the_shared_ones(queue, monkeypatch):
     monkeypatch.setattr(queue_module, "FIGURES", ("memorisation", "width"))
     titles = [entry.title for entry in queue()]
-    assert titles[4:7] == ["conv-6, seed 1000, permuted labels", "conv-6, seed 0", "conv-6, seed 1001, permuted labels"]
-    assert titles[10:14] == ["conv-4, seed 0", "conv-8, seed 0", "conv-16, seed 0", "conv-4, seed 1"]
+    assert titles[4:6] == ["conv-6, seed 1000 (memorisation, permuted labels)", "conv-6, seed 0 (memorisation)"]
+    assert titles[6].startswith("conv-6, seed 1001")
+    assert [title.removesuffix(" (width)") for title in titles[10:14]] == [
+        "conv-4, seed 0",
+        "conv-8, seed 0",
+        "conv-16, seed 0",
+        "conv-4, seed 1",
+    ]
 
 
 def test_a_figure_that_lacks_the_preset_is_left_out(queue, monkeypatch):
@@ -110,13 +116,15 @@ def test_the_command_trains_the_queue_and_lists_it(invoke, tmp_path):
     assert invoke("train", "--out", tmp_path, "--list").output.count("waiting") == 4
 
 
-def test_figures_take_the_nets_of_the_queue(tmp_path, monkeypatch):
+def test_figures_take_the_nets_of_the_queue(invoke, tmp_path, monkeypatch):
     nets = tmp_path / "nets"
     train(entries("quick", nets, None, lambda line: None), nets, lambda line: None)
     monkeypatch.setattr(study, "fit", None)
     settings = two_seeds.TwoSeeds(seeds=1, n_compared=50, nets=shared_nets.SHARED["quick"])
     monkeypatch.setitem(two_seeds.SETTINGS, "quick", settings)
-    assert run("two_seeds", "quick", tmp_path, cache=nets).plain["claims"]
+    result = invoke("two_seeds", "--out", tmp_path, "--cache", nets)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nets", "two_seeds.json", "two_seeds.png"]
 
 
 @pytest.mark.parametrize("module", [memorisation, width])
