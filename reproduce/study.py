@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -27,6 +24,7 @@ from reproduce.data.text import Text
 from reproduce.nets import Net
 from reproduce.training import Run, State, Training, fit, forked_rng, translated, translations
 from svcca import SvccaWarning
+from svcca.progress import track
 
 PRESETS = ("quick", "cpu", "cpu2", "full")
 EVALUATED = 500
@@ -201,7 +199,7 @@ class Study:
                 net = build()
             title = f"{name}, seed {seed}"
             partial = self.cache.path(name, config, ".partial")
-            run = fit(net, batches, loss, training, seed, partial=partial, track=self.track, title=title)
+            run = fit(net, batches, loss, training, seed, partial=partial, track=track, title=title)
             about = {"seconds": run.seconds, "losses": run.losses} | facts(net.eval())
             self.say(f"{title}: " + ", ".join(f"{k} {v:.3f}" for k, v in about.items() if isinstance(v, float)))
             return _flat(run), about
@@ -235,15 +233,6 @@ class Study:
         self.seconds_before += stored["seconds"] * was_there
         self.warnings += [text for text in stored["warnings"] if text not in self.warnings]
         return stored["values"]
-
-    def track(self, items: Iterable[Any], title: str) -> Iterator[Any]:
-        """Iterate with a progress bar where standard error is a terminal."""
-        if not sys.stderr.isatty():
-            yield from items
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            yield from bar.track(items, description=title)
 
     def config(self, **others: Any) -> dict[str, Any]:
         """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""

@@ -9,6 +9,7 @@
 
 from importlib import metadata as _metadata
 
+from svcca import report as report  # registers the pages that a result's `.report(path)` writes
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.class_dynamics import ClassDynamics, class_dynamics

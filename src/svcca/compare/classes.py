@@ -89,10 +89,21 @@ class ClassSensitivity:
         return frame.assign(rank=ranks)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a class over the layers, with the chance level; returns figure and axes."""
-        from svcca.plots.classes import plot_classes
+        """Draw a line a class over the layers, with the chance level; return the figure and its axes.
 
-        return plot_classes(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.depth_curves import plot_depth_curves
+
+        return plot_depth_curves(
+            self.values,
+            self.chance,
+            layers=self.layers,
+            classes=self.classes,
+            title=f"{self.matrix.row_title}, {self.matrix.n_samples:,} samples",
+            ax=ax,
+        )
 
 
 def class_sensitivity(

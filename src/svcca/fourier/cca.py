@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ from svcca.measures.measure import Measure
 from svcca.measures.registry import by_frequency
 from svcca.measures.similarity import Similarity, announced
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True, eq=False)
 class Filters:
@@ -40,6 +45,16 @@ class Filters:
     filters: npt.NDArray[np.float64]
     correlations: npt.NDArray[np.float64]
     frequencies: npt.NDArray[np.int64]
+
+    def plot(self) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw the strongest channel of each filter of two-dimensional maps; return the figure and its axes.
+
+        Raises:
+            InputError: If the maps have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        return plot_filters({"": self.filters}, self.correlations, self.frequencies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +118,33 @@ class FourierCCAResult(Similarity):
     def y_filters(self, n_filters: int = 9) -> Filters:
         """The same for y, with signs and phases that make each correlate with x's filter."""
         return _filters(self._coherence, "y", n_filters)
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw the mean correlation at each spatial frequency; return the figure and its axes.
+
+        Args:
+            ax: Where to draw; by default a new figure.
+
+        Raises:
+            InputError: If the maps have three or more spatial axes, or one side is a vector.
+        """
+        from svcca.plots.frequency_map import plot_frequency_map
+
+        return plot_frequency_map(self.frequency_map, similarity=self.similarity, chance=self.chance, ax=ax)
+
+    def plot_filters(self, n_filters: int = 6) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw canonical directions of two-dimensional maps in pairs, x above y; return the figure and its axes.
+
+        Args:
+            n_filters: How many pairs, those of the largest correlations.
+
+        Raises:
+            InputError: If the maps of a side have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        x, y = self.x_filters(n_filters), self.y_filters(n_filters)
+        return plot_filters({"x": x.filters, "y": y.filters}, x.correlations, x.frequencies)
 
 
 def fourier_cca(

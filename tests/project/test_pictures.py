@@ -1,4 +1,4 @@
-"""Pictures of projections: what they show."""
+"""Pictures of projections and dimensions: what they show."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pictures of the Fourier way: what they show, where, and what they refuse."""
+"""Pictures of `fourier_cca`: what they show, where, and what they refuse."""
 
 import matplotlib
 import numpy as np
@@ -6,8 +6,6 @@ import pytest
 
 import svcca
 from svcca.errors import InputError
-from svcca.plots import fourier
-from svcca.plots.fourier import plot_covariances, plot_filters, plot_frequency_map
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::svcca.errors.SvccaWarning")
@@ -26,7 +24,7 @@ def low_passed(x, limit):
 def test_a_frequency_map_has_zero_in_the_middle_and_white_where_nothing_is_kept():
     x = low_passed(maps(0, 200, 2, 8, 6), 0.2)
     result = svcca.fourier_cca(x, maps(1, 200, 2, 8, 6))
-    figure, ax = plot_frequency_map(result)
+    figure, ax = result.plot()
     shown = ax.images[0].get_array()
     assert shown.shape == (8, 6)
     np.testing.assert_allclose(shown[4, 3], result.frequency_map[0, 0])
@@ -39,7 +37,7 @@ def test_a_frequency_map_has_zero_in_the_middle_and_white_where_nothing_is_kept(
 
 def test_a_frequency_map_of_one_axis_is_a_line():
     result = svcca.fourier_cca(maps(0, 100, 2, 9), maps(1, 100, 2, 9))
-    _, ax = plot_frequency_map(result)
+    _, ax = result.plot()
     x, y = ax.lines[0].get_data()
     assert list(x) == list(range(-4, 5))
     np.testing.assert_allclose(y[4], result.frequency_map[0])
@@ -48,35 +46,15 @@ def test_a_frequency_map_of_one_axis_is_a_line():
 def test_a_frequency_map_is_drawn_where_it_is_told():
     figure, (left, right) = matplotlib.figure.Figure().subplots(1, 2)[0].figure, (None, None)
     left, right = figure.axes
-    got_figure, got = plot_frequency_map(svcca.fourier_cca(maps(0, 50, 1, 4, 4), maps(1, 50, 1, 4, 4)), right)
+    got_figure, got = svcca.fourier_cca(maps(0, 50, 1, 4, 4), maps(1, 50, 1, 4, 4)).plot(right)
     assert got is right
     assert got_figure is figure
     assert not left.images
 
 
-def test_covariances_show_both_with_their_shares():
-    x = maps(2, 300, 2, 6, 6) * np.linspace(0.5, 1.5, 6) + 1
-    figure, (before, after) = plot_covariances(x, channel=1)
-    gap = svcca.translation_gap(x)
-    assert f"{gap.before:.0%}" in before.get_title(loc="left")
-    assert f"{gap.after:.0%}" in after.get_title(loc="left")
-    values = after.images[0].get_array()
-    assert values.shape == (36, 36)
-    assert values.max() == 1.0
-    figure.canvas.draw()
-
-
-def test_more_positions_than_pixels_keep_their_largest_entries(monkeypatch):
-    monkeypatch.setattr(fourier, "PIXELS", 10)
-    _, (_, after) = plot_covariances(maps(3, 100, 1, 6, 6))
-    values = after.images[0].get_array()
-    assert values.shape == (9, 9)
-    assert values.max() == 1.0
-
-
 def test_filters_are_drawn_in_pairs_with_their_correlation():
     result = svcca.fourier_cca(x := maps(4, 200, 3, 6, 5), np.roll(x, 1, axis=2) + 0.5 * maps(5, 200, 3, 6, 5))
-    figure, axes = plot_filters(result, 4)
+    figure, axes = result.plot_filters(4)
     assert axes.shape == (2, 4)
     filters = result.x_filters(4)
     channel = int(axes[0, 0].get_xlabel().removeprefix("channel "))
@@ -85,14 +63,28 @@ def test_filters_are_drawn_in_pairs_with_their_correlation():
     figure.canvas.draw()
 
 
+def test_filters_of_one_side_are_drawn_in_a_row():
+    result = svcca.fourier_cca(x := maps(4, 200, 3, 6, 5), np.roll(x, 1, axis=2) + 0.5 * maps(5, 200, 3, 6, 5))
+    filters = result.y_filters(3)
+    figure, axes = filters.plot()
+    assert axes.shape == (1, 3)
+    channel = int(axes[0, 2].get_xlabel().removeprefix("channel "))
+    np.testing.assert_allclose(axes[0, 2].images[0].get_array(), filters.filters[2, channel])
+    vertical, horizontal = filters.frequencies[2]
+    assert axes[0, 2].get_title() == f"ρ {filters.correlations[2]:.3f}\nat ({vertical}, {horizontal})"
+    figure.canvas.draw()
+
+
 def test_what_cannot_be_drawn_says_so():
     cube = svcca.fourier_cca(maps(0, 60, 1, 3, 3, 3), maps(1, 60, 1, 3, 3, 3))
     with pytest.raises(InputError, match=r"one or two spatial axes .*; got 3. Read result.frequency_map"):
-        plot_frequency_map(cube)
-    with pytest.raises(InputError, match="two spatial axes on both sides; got 3"):
-        plot_filters(cube)
+        cube.plot()
+    with pytest.raises(InputError, match="two spatial axes on every side; got 3"):
+        cube.plot_filters()
+    with pytest.raises(InputError, match="two spatial axes on every side; got 3"):
+        cube.y_filters().plot()
     vector = svcca.fourier_cca(maps(0, 60, 2, 4, 4), maps(1, 60, 2))
     with pytest.raises(InputError, match="got 0"):
-        plot_frequency_map(vector)
+        vector.plot()
     with pytest.raises(InputError, match="got 0"):
-        plot_filters(vector)
+        vector.plot_filters()
