@@ -106,7 +106,7 @@ def test_every_symbol_of_the_symbol_table_exists() -> None:
     assert len(listed) > 20
     assert [name for name in listed if not has(name)] == []
     assert not has("Coherence.matrices")
-    assert not has("core.measures.cosine")
+    assert not has("measures.values.cosine")
 
 
 def test_the_table_of_measures_lists_each_once_with_its_symmetry() -> None:
