@@ -1,4 +1,4 @@
-"""Words as numbers: WikiText-2 from its plain text files, and a small made-up language that needs no file."""
+"""Read words as numbers: WikiText-2 from its plain text files, and a small made-up language that needs no file."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Text:
 
     @property
     def n_words(self) -> int:
-        """How many different words there are, the unknown one among them."""
+        """Return the number of different words, including the unknown one."""
         return len(self.words)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies this text in the key of a cache."""
+        """Return what identifies this text in the key of a cache."""
         digest = hashlib.sha256(self.train.numpy().tobytes()).hexdigest()[:16]
         return {"name": self.name, "n_train": len(self.train), "n_words": self.n_words, "digest": digest}
 
@@ -44,13 +44,13 @@ def wikitext2(data: Path | None, n_words: int, n_train: int, n_valid: int) -> Te
     """Read WikiText-2, its most frequent words by number and all others as one.
 
     Args:
-        data: A folder that holds a text to train on and one to evaluate on, or a folder with such a folder in it.
-        n_words: How many words are told apart, the unknown one among them.
-        n_train: Tokens to train on; all where there are fewer.
-        n_valid: Tokens to evaluate on; all where there are fewer.
+        data: A folder that holds a text for training and one for evaluation, or a folder that contains such a folder.
+        n_words: The number of different words, including the unknown one.
+        n_train: The number of tokens for training; all of them if there are fewer.
+        n_valid: The number of tokens for evaluation; all of them if there are fewer.
 
     Raises:
-        ReproduceError: If the files are not there or are no text.
+        ReproduceError: If the files are missing or are not text.
     """
     where, remedy = "read WikiText-2", "Give the folder that holds them as --data or in SVCCA_DATA"
     expected = f"one of {', '.join(TRAIN_NAMES)} and, in the same folder, one of {', '.join(VALID_NAMES)}"
