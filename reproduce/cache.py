@@ -17,7 +17,7 @@ from torch import Tensor
 from reproduce.errors import ReproduceError, message
 
 VERSION = 1
-"""Of what is stored. Raised whenever the same configuration would give another result: nets, data, training."""
+"""Version of the stored results. Raise it whenever the same configuration would give another result: nets, data, training."""
 
 
 class Cache:

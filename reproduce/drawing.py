@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 100
-"""Of what is committed; a figure of 9 x 4 inches is about 60 kB."""
+"""Resolution of the committed pictures; a figure of 9 x 4 inches is about 60 kB."""
 
 
 def new_figure(width: float = 9.0, height: float = 3.6) -> Figure:

@@ -35,7 +35,7 @@ EVALUATED = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of a figure for one preset; each figure adds what it needs. Plain values only: they are kept in the record."""
+    """Settings of a figure for one preset; each figure adds its own. Plain values only: they are kept in the record."""
 
     seeds: int = 3
 
@@ -219,7 +219,7 @@ class Study:
             yield from bar.track(items, description=title)
 
     def config(self, **others: Any) -> dict[str, Any]:
-        """Return what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
+        """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
         return {key: value for key, value in asdict(self.settings).items() if key != "seeds"} | others
 
 
@@ -238,7 +238,7 @@ def heard() -> Iterator[list[str]]:
 
 
 def classification_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the cross-entropy of a batch of images and labels."""
+    """Cross-entropy of a batch of images and labels."""
     return cross_entropy(net(batch[0]), batch[1])
 
 

@@ -29,7 +29,7 @@ METHODS = (PLS, LOGITS, TWO_SEEDS, PRINCIPAL)
 BY = (LOGITS, TWO_SEEDS)
 """Targets whose canonical directions determine how much a neuron matters."""
 SHARES = (0.0, 0.05, *(round(0.1 * step, 1) for step in range(1, 11)))
-"""Of the neurons that are taken out."""
+"""Shares of the neurons that are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)

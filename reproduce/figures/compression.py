@@ -25,7 +25,7 @@ from reproduce.study import Outcome, Study
 Result = dict[str, Any]
 LAYERS = ["fc1", "fc2", "out"]
 SHARE = 0.35
-"""Of the inputs of each layer that the paper keeps as directions, whatever that takes in weights."""
+"""Share of the inputs of each layer that the paper keeps as directions, however many weights that takes."""
 WAYS = {
     "logits": "logits",
     "outputs": "the layer's outputs",

@@ -25,7 +25,7 @@ from reproduce.study import Outcome, Settings, Study, Trained
 
 Array = np.ndarray[Any, Any]
 Found = dict[str, Any]
-"""Of one kind of net and sort of features: layers, steps; and, seeds first, curves, panes, another seed, chance."""
+"""Results for one kind of net and features: layers, steps; and, seeds first, curves, panes, another seed, chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def stripes(matrix: Array, outputs: list[int], inside: list[list[int]]) -> float
 
 
 def judged_order(found: Found, hidden: list[str], top: tuple[str, str] | None, sort: str) -> list[Finding]:
-    """Judge whether lower layers converge first, with a control for their start, and whether the top is an exception."""
+    """Judge whether lower layers converge first, with a control for their start, and whether the top differs."""
     steps, place = found["steps"], {name: index for index, name in enumerate(found["layers"])}
     curves = found["curves"][:, :, [place[name] for name in hidden]]
     text = "rank correlation of depth with mean dissimilarity to the end over training, "
@@ -224,7 +224,7 @@ def draw_panes(found: dict[str, Found]) -> Figure:
 
 
 def draw_curves(found: dict[str, Found], shown: dict[str, list[str]], decay_at: tuple[float, ...]) -> Figure:
-    """Draw one line per layer over training, mean over seeds, with another seed at the end and each fall of the rate."""
+    """Draw one line per layer over training, mean over seeds, with another seed at the end, and falls of the rate."""
     figure = new_figure(9, 4.2)
     for ax, (sort, names) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
         for share in decay_at:

@@ -41,7 +41,7 @@ class ToyRegression(Settings):
     """Random inputs on which directions are found; they are judged on a grid of 401 others."""
     top: int = 3
     retained_variance: float = 0.99999
-    """Of the SVD step before projecting: 0.99 would keep about six directions, and not 30 to project on."""
+    """Retained variance of the SVD step before projecting: 0.99 would keep about six directions, too few for 30."""
     shown: tuple[int, ...] = (2, 6, 15, 30)
     kept: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 100, 150, 200)
 

@@ -64,7 +64,7 @@ def made(settings: WhySVD, noise: float, seed: int) -> dict[str, Array]:
 
 
 def compared(settings: WhySVD, seed: int) -> dict[str, dict[str, list[float]]]:
-    """Compare A with B and C by all measures, and count the directions that the SVD step keeps, at each level of noise."""
+    """Compare A with B and C by all measures, and count what the SVD step keeps, at each level of noise."""
     found: dict[str, dict[str, list[float]]] = {layer: {key: [] for key in (*MEASURES, "rank")} for layer in "BC"}
     for noise in settings.noise:
         layers = made(settings, noise, seed)
