@@ -17,7 +17,7 @@ from torch import Tensor
 from reproduce.errors import ReproduceError, message
 
 VERSION = 1
-"""Version of the stored results. Raise it whenever the same configuration would give another result: nets, data, training."""
+"""Version of the stored results. Raise it when the same configuration would give other nets, data or training."""
 
 
 class Cache:
@@ -68,7 +68,7 @@ class Cache:
         return plain, facts, False
 
     def _say_again(self, path: Path) -> None:
-        self._say(f"{path.name} is from another version, or damaged: made again")
+        self._say(f"{path.name} is damaged or from another version; it is computed again")
 
 
 def write(path: Path, fill: Callable[[Path], Any]) -> Path:

@@ -38,7 +38,7 @@ def load(name: str) -> Any:
                 "reproduce",
                 f"the name of a figure, such as {close}",
                 repr(name),
-                "List them by: python -m reproduce list",
+                "List them with: python -m reproduce list",
             )
         )
     return import_module(f"reproduce.figures.{name}")

@@ -96,9 +96,9 @@ def _reader(data: Path | None) -> Read:
     """Find the folder and its layout; return a reader of a split, as arrays (n, 32, 32, 3) of bytes and labels."""
     where = "read CIFAR-10"
     if data is None:
-        raise ReproduceError(message(where, "a folder with the data", "none", "Give it as --data or in SVCCA_DATA"))
+        raise ReproduceError(message(where, "a folder with the data", "none", "Pass it as --data or in SVCCA_DATA"))
     if not data.is_dir():
-        raise ReproduceError(message(where, "a folder", f"{data}, which is none", "Give the folder as --data"))
+        raise ReproduceError(message(where, "a folder", f"{data}, which is not a folder", "Pass the folder as --data"))
     for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):
         for present, read in (
             (any(folder.glob("train-*.parquet")) and any(folder.glob("test-*.parquet")), _parquet),
@@ -108,7 +108,7 @@ def _reader(data: Path | None) -> Read:
             if present:
                 return lambda split, n, folder=folder, read=read: read(folder, split, n)  # type: ignore[misc]
     got = f"none of them in {data} or in the folders below it"
-    raise ReproduceError(message(where, LAYOUTS, got, "Give the folder that holds one of them as --data"))
+    raise ReproduceError(message(where, LAYOUTS, got, "Pass the folder that holds one of them as --data"))
 
 
 def _parquet(folder: Path, split: str, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -189,4 +189,4 @@ def _decoded(content: bytes, where: str) -> np.ndarray[Any, Any]:
 
 
 def _damaged(where: Any, expected: str, got: Any) -> ReproduceError:
-    return ReproduceError(message(f"read {where}", expected, str(got), "Download it again, or take the file away"))
+    return ReproduceError(message(f"read {where}", expected, str(got), "Download it again, or remove the file"))

@@ -15,7 +15,7 @@ from reproduce.errors import ReproduceError, message
 
 UNKNOWN, END = "<unk>", "<eos>"
 TRAIN_NAMES = ("train.txt", "wiki.train.tokens", "wikitext2-train.txt", "test.txt", "wiki.test.tokens")
-"""Files to train on, the first that is there: the official training text, otherwise the test text."""
+"""Files to train on; the first that exists is used: the official training text, otherwise the test text."""
 VALID_NAMES = ("valid.txt", "wiki.valid.tokens", "wikitext2-valid.txt")
 
 
@@ -52,17 +52,17 @@ def wikitext2(data: Path | None, n_words: int, n_train: int, n_valid: int) -> Te
     Raises:
         ReproduceError: If the files are missing or are not text.
     """
-    where, remedy = "read WikiText-2", "Give the folder that holds them as --data or in SVCCA_DATA"
+    where, remedy = "read WikiText-2", "Pass the folder that holds them as --data or in SVCCA_DATA"
     expected = f"one of {', '.join(TRAIN_NAMES)} and, in the same folder, one of {', '.join(VALID_NAMES)}"
     if data is None or not data.is_dir():
-        got = "none" if data is None else f"{data}, which is none"
+        got = "none" if data is None else f"{data}, which is not a folder"
         raise ReproduceError(message(where, "a folder with the data", got, remedy))
     folders = (data, *sorted(path for path in data.iterdir() if path.is_dir()))
     pairs = ((folder / train, folder / valid) for train in TRAIN_NAMES for folder in folders for valid in VALID_NAMES)
     for train, valid in pairs:
         if train.is_file() and valid.is_file():
             return _numbered(train.stem, _tokens(train)[:n_train], _tokens(valid)[:n_valid], n_words)
-    raise ReproduceError(message(where, expected, f"no such pair in {data} or in a folder below it", remedy))
+    raise ReproduceError(message(where, expected, f"no such pair in {data} or a folder below it", remedy))
 
 
 def made_up(n_words: int, n_train: int, n_valid: int, seed: int = 0) -> Text:
