@@ -246,7 +246,7 @@ class Study:
             yield from bar.track(items, description=title)
 
     def config(self, **others: Any) -> dict[str, Any]:
-        """Return what decides an analysis, as plain data: the settings without the number of seeds, and what is added."""
+        """Return what decides an analysis, as plain data: the settings without the number of seeds, and additions."""
         return {key: value for key, value in plain(self.settings).items() if key != "seeds"} | others
 
 
