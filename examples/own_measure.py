@@ -1,4 +1,4 @@
-"""A measure of your own, and everything that takes a measure taking it."""
+"""Define a measure of your own, and use it wherever a measure is accepted."""
 
 from math import pi
 
