@@ -62,7 +62,7 @@ def anchors(text: str) -> set[str]:
 
 
 def has(name: str) -> bool:
-    """Whether a name exists: in `svcca` (`Class.field` included), or below `svcca.core` or `svcca.measures`."""
+    """Whether a name exists: an attribute in `svcca`, `Class.field` included, or one below its rooms."""
     parts = name.split(".")
     if parts[0] in ("core", "measures"):
         length = 2 if len(parts) > 1 else 1

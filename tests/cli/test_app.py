@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import reference
 import svcca
 from svcca.cli import app as cli
+from svcca.compare.by_measure import ByMeasure
 from svcca.compare.result import SimilarityMatrix
 
 NETS = """
@@ -176,6 +177,17 @@ def test_one_file_is_compared_with_itself(here):
     matrix = json.loads(run("compare", "a.npz", "--json").stdout)
     assert np.diag(matrix["values"]) == pytest.approx([1, 1], abs=1e-6)
     assert matrix["row_title"] == matrix["column_title"] == "a.npz"
+
+
+def test_several_measures_are_printed_one_after_the_other_and_written_as_one_document(here):
+    words = ("compare", "a.npz", "b.npz", "--measure", "linear_cka", "--measure", "svcca")
+    printed = run(*words, "-o", "m.json").stdout
+    assert printed.index("linear_cka over") < printed.index("svcca over")
+    written = ByMeasure.load(here / "m.json")
+    for name in ("linear_cka", "svcca"):
+        assert np.array_equal(written[name].values, svcca.compare("a.npz", "b.npz", measure=name).values)
+        assert (written[name].row_title, written[name].column_title) == ("a.npz", "b.npz")
+    assert [one["measure"] for one in json.loads(run(*words, "--json").stdout)["results"]] == ["linear_cka", "svcca"]
 
 
 def test_layers_are_chosen_by_repeated_patterns(here):

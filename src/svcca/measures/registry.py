@@ -94,8 +94,9 @@ def get_measures(measure: str | Measure | Iterable[str | Measure], *, frequency:
         UnknownOptionError: As `get_measure` and `by_frequency`.
         InputError: If there is none, or the same one twice.
     """
-    wanted = [measure] if isinstance(measure, (str, Measure)) else measure
-    found = [by_frequency(one) if frequency else get_measure(one) for one in wanted]
+    if isinstance(measure, (str, Measure)) or not isinstance(measure, Iterable):
+        measure = [measure]
+    found = [by_frequency(one) if frequency else get_measure(one) for one in measure]
     if not found:
         raise InputError(message("measure", "at least one measure", "none"))
     labels = [one.label for one in found]
