@@ -12,6 +12,7 @@ from torch import nn
 from svcca.capture.batches import Forward
 from svcca.capture.evaluations import Evaluate, trial, value_of
 from svcca.capture.rules import Observe
+from svcca.capture.sources import ModelSource
 from svcca.core.directions import Form
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
@@ -153,8 +154,9 @@ def intrinsic_dimensions(
         remedy = "Call svcca.directions for each layer"
         raise InputError(message("intrinsic_dimensions, against", "one target for all layers", "a model", "", remedy))
     step = SVDStep(retained_variance)
-    target, kind = target_of(against, method, None, None, forward)
-    measured, left_out = measure_layers(model, data, layers, target, observe, forward, progress)
+    source = ModelSource(model, layers, forward, type(model).__name__)
+    target, kind = target_of(against, method, source, None, None, forward)
+    measured, left_out = measure_layers(source, data, target, observe, progress)
     notes: tuple[str, ...] = ()
     if left_out:
         notes = (f"Left out, since they run several times or do not put samples first: {', '.join(left_out)}.",)
