@@ -539,12 +539,13 @@ def test_a_model_run_inside_another_records_only_its_own_run():
     inner = Backwards()
     outer = nn.Sequential(inner, nn.ReLU())
     with LayerRecorder(inner, None, None, "a") as first, LayerRecorder(outer, None, None, "b") as second:
+        keeps = [None, None]
         for number in range(2):
-            keeps = [kept(own) for own in outputs] if number else [None, None]
             outputs = [
                 recorder.run(batch(data, number), keep)
                 for recorder, data, keep in zip((first, second), (X, 2 * X), keeps, strict=True)
             ]
+            keeps = [kept(own) for own in outputs]
     with torch.no_grad():
         same(outputs[0], inner.by_hand(X))
         same(
