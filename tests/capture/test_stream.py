@@ -186,6 +186,12 @@ def test_a_layer_asked_for_that_does_not_put_samples_first_is_refused():
         run(TimeMajor(), X.split(8), layers=["out", "turn"])
 
 
+def test_a_layer_that_puts_samples_first_by_chance_is_refused_at_the_next_batch():
+    # Four inputs of four features: the first batch cannot tell, and all layers of later ones give four rows.
+    with pytest.raises(InputError, match=r"a \(Net\) 'turn', batch 1: .*8 samples .*; got shape \(4, 8\)"):
+        run(TimeMajor(), [X[:4], X[4:12]], layers="turn")
+
+
 # Bad input
 
 

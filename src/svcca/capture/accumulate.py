@@ -1,4 +1,4 @@
-"""What becomes of the rows of a pass: folded into the moments of all pairs of layers, or kept as they are."""
+"""One pass over the data whose rows are folded into the moments of all pairs of layers, or kept as they are."""
 
 from __future__ import annotations
 

@@ -77,14 +77,10 @@ class ObservedNetwork:
         tensors = dict(self.source.tensors(batch))
         if not self.source.samples_first:
             return tensors
-        self.dropped = [name for name, each in tensors.items() if each.ndim == 0 or len(each) != batch.size]
-        all_are = len(self.dropped) == len(tensors)
-        refused = [name for name in self.dropped if all_are or self.source.named_outright(name)]
-        if refused:
-            expected = f"an output with the batch's {batch.size} samples along its first axis"
-            got = f"shape {tuple(tensors[refused[0]].shape)}"
-            cause = "A time-major or batch-free output has no row for each sample"
-            raise InputError(message(self.place(refused[0], batch.where), expected, got, cause, "Leave it out"))
+        self.dropped = [name for name, tensor in tensors.items() if tuple(tensor.shape[:1]) != (batch.size,)]
+        for name in self.dropped:
+            if self.source.named_outright(name) or len(self.dropped) == len(tensors):
+                self._check_samples(name, tensors[name].shape, batch)
         return {name: tensor for name, tensor in tensors.items() if name not in self.dropped}
 
     def settle(self, shapes: Mapping[str, tuple[int, ...]], rules: Mapping[str, Observation]) -> None:
@@ -107,7 +103,7 @@ class ObservedNetwork:
             first: The tensors of the first batch, which has been run already; None for any other.
 
         Raises:
-            InputError: If rows are not finite, or not as wide as in the first batch.
+            InputError: If rows are not finite, not as wide as in the first batch, or not of the batch's samples.
         """
         if first is None:
             found = self.source.tensors(keep.batch, keep)
@@ -116,9 +112,18 @@ class ObservedNetwork:
             self.layers = tuple(self._observed(name, block) for name, block in found.items())
         rows = {layer.name: found[layer.name] for layer in self.layers}
         for layer in self.layers:
+            if self.source.samples_first:
+                self._check_samples(layer.name, keep.shapes[layer.name], keep.batch)
             _check_rows(rows[layer.name], layer.shape, self.place(layer.name, keep.batch.where))
         self.n_inputs = keep.batch.samples.stop
         return rows
+
+    def _check_samples(self, name: str, shape: Sequence[int], batch: Batch) -> None:
+        if tuple(shape[:1]) != (batch.size,):
+            expected = f"an output with the batch's {batch.size} samples along its first axis"
+            cause = "A time-major or batch-free output has no row for each sample"
+            got = f"shape {tuple(shape)}"
+            raise InputError(message(self.place(name, batch.where), expected, got, cause, "Leave it out"))
 
     def _observed(self, name: str, block: Tensor) -> ObservedLayer:
         rule, shape = self.rules[name], self.shapes[name]

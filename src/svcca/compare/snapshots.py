@@ -76,7 +76,7 @@ class Snapshot:
         return self.subspaces[0].n_samples
 
     def packed(self) -> tuple[dict[str, Tensor], str]:
-        """Give the arrays by name, and the rest as JSON."""
+        """Return the arrays by name, and the rest as JSON."""
         tensors = {
             f"{index}.{name}": getattr(subspace, name).contiguous()
             for index, subspace in enumerate(self.subspaces)
@@ -95,7 +95,7 @@ class Snapshot:
 
     @classmethod
     def unpacked(cls, tensors: Mapping[str, Tensor], text: str) -> Snapshot:
-        """Build the snapshot that `packed` gave."""
+        """Rebuild a snapshot from what `packed` returned."""
         rest: dict[str, Any] = json.loads(text)
         plain = rest["settings"]
         layers = None if plain["layers"] is None else tuple(plain["layers"])

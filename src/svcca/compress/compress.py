@@ -1,4 +1,4 @@
-"""Compress a network: each layer sees its inputs through the directions that matter, and becomes two smaller ones."""
+"""Compress a network: each layer sees its inputs through the directions that matter, and becomes two smaller layers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ AGAINST = ("outputs", "pls", "pca", "weights")
 """What the directions of a layer's inputs are chosen by, beside targets and another model."""
 
 TRIALS = 8
-"""Models that are tried for `max_loss`."""
+"""Number of models that are tried for `max_loss`."""
 LOWEST_TRIED, HIGHEST_TRIED = 1e-4, 10.0
-"""Prices of weights between which it is sought; see `ranks_at`."""
+"""The range of prices of weights that is searched; see `ranks_at`."""
 
 
 def compress(
@@ -136,10 +136,10 @@ def compress(
 def _within_loss(
     compressor: Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
 ) -> nn.Module | None:
-    """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it.
+    """Search for the price of weights by bisection of its logarithm, since losses grow with it.
 
     Returns:
-        The smallest network that loses no more than is accepted; None where there is none.
+        The smallest network that loses no more than is accepted; None if there is none.
     """
     wanted = measured(evaluate, original) - max_loss
     low, high = math.log(LOWEST_TRIED), math.log(HIGHEST_TRIED)
@@ -162,10 +162,10 @@ class Compressor:
 
     Args:
         model: The network, without wrappers; left as it is.
-        batches: What layers are measured on; gone through once for each layer, and once for the spectra of all. The
+        batches: The data that layers are measured on; read once for each layer, and once for the spectra of all. The
             first layer is measured on the network as it is both times: its directions are kept.
         against: What directions are chosen by.
-        forward: The user's own forward(model, batch).
+        forward: The user's own way to run the model: forward(model, batch).
         progress: Whether to show bars.
         finetune: Trains a compressed network for a while.
 
@@ -203,7 +203,7 @@ class Compressor:
         self._feeds = direct_feeds(model)
 
     def choose(self, layers: str | Sequence[str] | None) -> dict[str, Layer]:
-        """Give the layers that names and patterns select, in order of execution; None: all that can be compressed.
+        """Select layers by names and patterns, in order of execution; None selects all that can be compressed.
 
         Raises:
             LayerError: For a name or pattern that selects nothing.
@@ -231,7 +231,7 @@ class Compressor:
         return {name: as_layer(modules[name]) for name in self._order if name in names}
 
     def spectra(self, layers: Mapping[str, Layer]) -> list[Spectrum]:
-        """What each direction of each layer gives, measured on the network as it is."""
+        """Measure what each direction of each layer contributes, on the network as it is."""
         moments = {} if self._by == "weights" else self._moments(self._model, list(layers))
         spectra = []
         for name, layer in layers.items():
@@ -242,7 +242,7 @@ class Compressor:
         return spectra
 
     def compressed(self, ranks: Mapping[str, int]) -> nn.Module:
-        """Give a copy with so many directions for each of these layers, the others as they are."""
+        """Return a copy with so many directions for each of these layers, the others as they are."""
         model = copy.deepcopy(self._model)
         for number, name in enumerate(name for name in self._order if name in ranks):
             layer = as_layer(model.get_submodule(name))
@@ -291,7 +291,7 @@ def _able(model: nn.Module, name: str) -> Layer | None:
 
 
 def _weight_directions(weight: Tensor) -> Directions:
-    """Right singular vectors of the weights: what a layer attends to, whatever its inputs; there is no mean."""
+    """Return the right singular vectors of the weights, which need no data; the mean is zero."""
     vectors = torch.linalg.svd(weight.cpu(), full_matrices=True)[2]
     n_inputs = vectors.shape[0]
     mean, none, alike = vectors.new_zeros(n_inputs), vectors.new_zeros(0), vectors.new_ones(n_inputs)

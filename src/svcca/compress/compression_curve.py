@@ -103,7 +103,7 @@ def compression_curve(
 
 
 def _methods(against: str | Methods) -> dict[str, Against]:
-    """Read what a user asked for as label -> method."""
+    """Read the methods that a user asked for as a mapping from label to method."""
     methods: dict[str, Against]
     if isinstance(against, Mapping):
         methods = {str(label): method for label, method in against.items()}

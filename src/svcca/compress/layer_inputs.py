@@ -31,7 +31,7 @@ WIDEST_TARGET = 4096
 
 
 @dataclass(frozen=True)
-class LinearInputs:
+class LinearInputs(Observation):
     """What a linear layer is given: a row a sample, token or position; masked tokens are left out."""
 
     per_sample: ClassVar[bool] = False
@@ -39,14 +39,6 @@ class LinearInputs:
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
         """(..., features) -> (n_rows, features)."""
         return _real(output.reshape(-1, output.shape[-1]), mask)
-
-    def describe(self, shape: Sequence[int]) -> str:
-        """Name the rule."""
-        return "inputs"
-
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None that is fixed: padding sets how many tokens a sample has."""
-        return ()
 
 
 @dataclass(frozen=True)

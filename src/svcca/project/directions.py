@@ -43,7 +43,7 @@ class LayerDirections:
 
     Attributes:
         layer: Name of the layer.
-        kind: How they were found, in words: "CCA with the logits".
+        kind: The way they were found, in words: "CCA with the logits".
         observation: What a row was: "flatten" (a sample), "pixels" (a position of a map), "tokens" (a real token).
         shape: What the features are: shape of a sample's output for "flatten", otherwise (n_features,).
         directions: The numbers: weights, what they give back, correlations.
@@ -88,7 +88,7 @@ class LayerDirections:
         return to_numpy(self.directions.explained_variance_ratio)
 
     def projection(self, k: int, form: Form = "data") -> Projection:
-        """Give the projection on the first k of them; see `svcca.project` for the forms.
+        """Return the projection on the first k of them; see `svcca.project` for the forms.
 
         Raises:
             InputError: If there are not as many.
@@ -101,7 +101,7 @@ class LayerDirections:
             raise
 
     def importance(self, k: int) -> npt.NDArray[np.float64]:
-        """Tell how much each unit matters to the first k directions: sum over i of rho_i |w_ij| s_j, (n_features,).
+        """Compute how much each unit matters to the first k directions: sum over i of rho_i |w_ij| s_j, (n_features,).
 
         w_ij is the weight of unit j in direction i, s_j the unit's standard deviation, so that units of any scale count
         alike; rho_i is the canonical correlation, 0 for what only completes the directions of a target, and 1 for
@@ -117,11 +117,11 @@ class LayerDirections:
         return to_numpy((weights @ rho) * deviations)
 
     def baseline(self, kind: str, seed: int = 0) -> LayerDirections:
-        """Give other directions of the same layer from the same moments; nothing is run again.
+        """Return other directions of the same layer from the same moments; nothing is run again.
 
         Args:
             kind: "pca", "random_directions", "random_neurons" or "largest_activation".
-            seed: Of the random ones.
+            seed: The seed of random ones.
 
         Raises:
             UnknownOptionError: For another kind.
@@ -131,7 +131,7 @@ class LayerDirections:
         return _baseline(self.measured, kind, seed)
 
     def __repr__(self) -> str:
-        """Say what they are and where they come from, in a line."""
+        """Describe the directions in a line: what they are and where they come from."""
         rest = self.n_features - self.n_from_target
         source = ""
         if self.n_from_target:
@@ -180,7 +180,7 @@ def directions(
         retained_variance: Share of the layer's variance whose directions CCA may use, and of another network's. Logits
             and arrays are not cut: their small directions may be the ones that decide.
         forward: Your own way to run the models: forward(model, batch).
-        seed: Of random baselines.
+        seed: The seed of random baselines.
         progress: Whether to show a bar; None: on a terminal.
 
     Returns:
