@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SEEN_ON_CPU = [SDPBackend.MATH]
 SEEN_ELSEWHERE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Kernels of attention that the counter sees. On CUDA the fused ones stay allowed: MATH keeps all attention weights, for
-which a long context may have no memory."""
+"""Kernels of attention that the counter sees. On CUDA the fused ones stay allowed: MATH keeps all attention weights,
+and a long context may have no memory for them."""
 
 
 @contextmanager

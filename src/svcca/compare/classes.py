@@ -20,7 +20,7 @@ from svcca.compare.pairs import compare_sources
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
-from svcca.measures.registry import get_measure
+from svcca.measures.cca import SVCCA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,13 +151,12 @@ def sensitivity_of(
     check_patterns([source])
     if fourier_rule(observe) is not None:
         raise InputError(message("class sensitivity", "a rule that gives rows", "'fourier'", "", "Use 'pool'"))
-    measures = [get_measure("svcca")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        matrix = compare_sources(source, columns, data, measures, step, observe, None, progress, targets=True)
+        (matrix,) = compare_sources(source, columns, data, [SVCCA()], step, observe, None, progress, targets=True)
     # The chance level stands in the result, so it is no warning here.
-    notes = tuple(note for note in matrix.warnings if "unrelated layers would already give" not in note)
-    return ClassSensitivity(replace(matrix, warnings=notes, column_title="classes"))
+    doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
+    return ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes"))
 
 
 class TargetColumns(Source):
