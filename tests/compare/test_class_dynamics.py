@@ -172,7 +172,7 @@ def test_what_cannot_be_correlated_names_its_step(states):
         dynamics(states, layers="fc9")
     with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
         dynamics(states, observe="fourier")
-    with pytest.raises(InputError, match="probe set: expected at least one batch"):
+    with pytest.raises(SampleError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         svcca.class_dynamics(net(), states, [], steps=STEPS, progress=False)
 
 

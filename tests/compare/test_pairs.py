@@ -579,7 +579,7 @@ def test_an_empty_loader_is_refused():
 
 
 def test_rows_that_do_not_match_are_refused():
-    with pytest.raises(SampleError, match="as many samples in both networks; got 599 in b and"):
+    with pytest.raises(SampleError, match="as many samples on both sides; got 599 in b and"):
         compare(Net(), {"fc1": X[1:]}, X.split(100))
 
 

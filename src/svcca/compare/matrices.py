@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from svcca.capture.accumulate import Pass
-from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.capture.rules import advice_on_maps
+from svcca.capture.stream import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, Subspace, SVDStep

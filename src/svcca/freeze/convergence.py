@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from svcca.capture.batches import Forward, device_of
-from svcca.capture.counting import counting_flops
+from svcca.capture.flops import counting_flops
 from svcca.capture.rules import Observe
 from svcca.compare.dynamics import twins
 from svcca.compare.snapshots import Settings, Snapshot, probe_of, take_snapshot
