@@ -1,4 +1,4 @@
-"""Convolutional layers compared exactly: by frequency what flattening every shift of every image would give.
+"""Compare convolutional layers exactly: by frequency, as if every shift of every image were flattened.
 
 python examples/fourier_exact.py
 """
@@ -49,7 +49,7 @@ with torch.no_grad():
 for left, right, row, column in ((x[0], y[0], 2, 2), (x[1], y[0], 0, 2)):
     flattened = svcca.cca(left, right).similarity
     print(f"{matrix.row_labels[row]} x {matrix.column_labels[column]}, {len(shifts):,} shifted images: {flattened:.6f}")
-    assert abs(flattened - matrix.values[row, column]) < 1e-4, "the two ways agree to float32"
+    assert abs(flattened - matrix.values[row, column]) < 1e-4, "the two agree to float32"
 
 channel_covariances(IMAGES).plot()[0].savefig("covariance.png")
 maps = [layer[:400].unflatten(1, (6, 8, 8)) for layer in (x[1], y[1])]

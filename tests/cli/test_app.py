@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import reference
 import svcca
 from svcca.cli import app as cli
+from svcca.compare.by_measure import ByMeasure
 from svcca.compare.result import SimilarityMatrix
 
 NETS = """
@@ -178,6 +179,17 @@ def test_one_file_is_compared_with_itself(here):
     assert matrix["row_title"] == matrix["column_title"] == "a.npz"
 
 
+def test_several_measures_are_printed_one_after_the_other_and_written_as_one_document(here):
+    words = ("compare", "a.npz", "b.npz", "--measure", "linear_cka", "--measure", "svcca")
+    printed = run(*words, "-o", "m.json").stdout
+    assert printed.index("linear_cka over") < printed.index("svcca over")
+    written = ByMeasure.load(here / "m.json")
+    for name in ("linear_cka", "svcca"):
+        assert np.array_equal(written[name].values, svcca.compare("a.npz", "b.npz", measure=name).values)
+        assert (written[name].row_title, written[name].column_title) == ("a.npz", "b.npz")
+    assert [one["measure"] for one in json.loads(run(*words, "--json").stdout)["results"]] == ["linear_cka", "svcca"]
+
+
 def test_layers_are_chosen_by_repeated_patterns(here):
     matrix = json.loads(run("compare", "a.npz", "-l", "*", "-l", "!head", "--json").stdout)
     assert [layer["name"] for layer in matrix["rows"]] == ["conv1"]
@@ -187,7 +199,7 @@ def test_warnings_are_printed_once_on_standard_error_and_recorded(here):
     svcca.save_activations(here / "few.npz", {"x": reference.gaussian(0, 10, 8), "y": reference.gaussian(1, 10, 8)})
     result = run("compare", "few.npz", "-o", "m.json")
     (warning,) = SimilarityMatrix.load(here / "m.json").warnings
-    assert result.stderr == f"Note: {warning}\n"
+    assert result.stderr == f"Note: {warning.text}\n"
 
 
 def test_the_command_is_recorded(here, monkeypatch):

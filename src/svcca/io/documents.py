@@ -45,7 +45,7 @@ class Document:
         """Read a result that `save` wrote.
 
         Raises:
-            FileError: If the file is missing, is not such a document, or comes from a newer version.
+            FileError: If the file is missing, is not such a document, or comes from a another version.
         """
         where = f"load {path}"
         return cls.from_dict(_read_json(path, where, f"JSON that {cls.__name__}.save wrote"), where)
@@ -59,13 +59,18 @@ class Document:
             where: What leads the messages; default: this method.
 
         Raises:
-            FileError: If it is not such a document, or comes from a newer version.
+            FileError: If it is not such a document, or comes from a another version.
         """
         where = where or f"{cls.__name__}.from_dict"
         if not isinstance(plain, dict) or plain.get("format") != cls._FORMAT:
             raise FileError(message(where, f'JSON with "format": "{cls._FORMAT}"', "another kind of file"))
-        if plain.get("version") != cls._VERSION:
-            got, remedy = str(plain.get("version")), "Upgrade svcca to read it"
+        found = plain.get("version")
+        if found != cls._VERSION:
+            older = isinstance(found, int) and found < cls._VERSION
+            remedy = (
+                "Compute it again, or read it with the svcca that wrote it" if older else "Upgrade svcca to read it"
+            )
+            got = f"{found}, of an older svcca" if older else str(found)
             raise FileError(message(where, f"format version {cls._VERSION}", got, remedy=remedy))
         fields = {key: value for key, value in plain.items() if key not in ("format", "version")}
         try:

@@ -28,7 +28,7 @@ def colour_scale(values: npt.NDArray[np.float64], chance: npt.NDArray[np.float64
         chance: Their chance levels, which the colour bar marks.
     """
     numbers = np.concatenate([values.ravel(), chance.ravel()])
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))  # a chance level that is not known is NaN
     high = 1.0 if high <= 1 + ROUNDING else high
     if low >= -ROUNDING:
         return Normalize(0.0, high, clip=True)

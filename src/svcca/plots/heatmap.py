@@ -142,6 +142,8 @@ def _label_bar(bar: Colorbar, label: str, chance: npt.NDArray[np.float64]) -> No
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.set_label(label, fontsize=9, parse_math=False)
+    if np.isnan(chance).any():  # not known
+        return
     low, high = float(chance.min()), float(chance.max())
     axes_then_data = bar.ax.get_yaxis_transform()
     bar.ax.plot([-0.35, -0.35], [low, high], transform=axes_then_data, color="black", linewidth=1.2, clip_on=False)

@@ -44,7 +44,8 @@ def plot_similarity_curves(
     """
     figure, ax = axes_or_new(ax, 7.2, 4.2)
     _draw_lines(ax, steps, layers, curves)
-    ax.fill_between(steps, 0, chance.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
+    if not np.isnan(chance).any():  # known
+        ax.fill_between(steps, 0, chance.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
     ax.set_ylim(0, 1.02)
     _finish(ax, y_label, title)
     return figure, ax

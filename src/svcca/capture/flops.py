@@ -1,4 +1,4 @@
-"""Counting floating-point operations with torch's own counter, where it sees all of them."""
+"""Counting floating-point operations with torch's own counter, in a way that it sees all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SEEN_ON_CPU = [SDPBackend.MATH]
 SEEN_ELSEWHERE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Kernels of attention that the counter sees. Those of CUDA need not give way: MATH keeps all weights of attention, for
-which a long context may have no memory."""
+"""Kernels of attention that the counter sees. On CUDA the fused ones stay allowed: MATH keeps all attention weights,
+and a long context may have no memory for them."""
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def counting_flops(device: torch.device) -> Iterator[FlopCounterMode]:
     the CPU: while it counts, both take the long way, whose matrix products it sees.
 
     Args:
-        device: Where the model is.
+        device: The device of the model.
     """
     seen = SEEN_ON_CPU if device.type == "cpu" else SEEN_ELSEWHERE
     fast = torch.backends.mha.get_fastpath_enabled()

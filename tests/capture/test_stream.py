@@ -4,9 +4,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from svcca.capture.accumulate import collect_rows, run_pass
+from svcca.capture.accumulate import kept_rows, run_pass
 from svcca.capture.observations import Pixels
 from svcca.capture.sources import ArraySource, ModelSource
+from svcca.capture.stream import ObservedNetwork
 from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, NonFiniteError, SampleError
 
@@ -42,7 +43,7 @@ def run(a, data, b=None, *, layers=None, observe="auto", forward=None):
     return run_pass(left, right, data, observe, GridAccumulator(self_comparison=b is None), False)
 
 
-def kept_rows(passed):
+def folded_rows(passed):
     """The rows a short pass has kept, layer by layer."""
     names = [layer.name for layer in passed.networks[0].layers]
     return {name: torch.cat([piece[i] for piece in passed.accumulator._pieces]) for i, name in enumerate(names)}
@@ -57,7 +58,7 @@ def by_hand(model, x):
 @pytest.mark.parametrize("sizes", [(4,), (1, 3), (2, 1, 1)], ids=str)
 def test_rows_of_all_batches_are_folded_in_order(sizes):
     model = Net()
-    rows = kept_rows(run(model, torch.split(X[:4], sizes)))
+    rows = folded_rows(run(model, torch.split(X[:4], sizes)))
     for name, expected in by_hand(model, X[:4]).items():
         # float32 outputs of one layer or two, of order 1, from matrix products of another batch size
         torch.testing.assert_close(rows[name], expected, atol=1e-6, rtol=0)
@@ -155,7 +156,7 @@ def test_each_batchs_own_mask_is_used():
     mask[0, 3:] = mask[4, :2] = mask[5, 1:] = 0
     batches = [{"x": x[part], "attention_mask": mask[part]} for part in (slice(0, 3), slice(3, 6))]
     passed = run(Padded(), batches, observe="tokens")
-    assert torch.equal(kept_rows(passed)["tokens"], x[mask.bool()])
+    assert torch.equal(folded_rows(passed)["tokens"], x[mask.bool()])
 
 
 class TimeMajor(nn.Module):
@@ -183,6 +184,12 @@ def test_a_layer_that_does_not_put_samples_first_is_left_out_and_named():
 def test_a_layer_asked_for_that_does_not_put_samples_first_is_refused():
     with pytest.raises(InputError, match=r"a \(Net\) 'turn', batch 0: .*8 samples .*; got shape \(4, 8\)"):
         run(TimeMajor(), X.split(8), layers=["out", "turn"])
+
+
+def test_a_layer_that_puts_samples_first_by_chance_is_refused_at_the_next_batch():
+    # Four inputs of four features: the first batch cannot tell, and all layers of later ones give four rows.
+    with pytest.raises(InputError, match=r"a \(Net\) 'turn', batch 1: .*8 samples .*; got shape \(4, 8\)"):
+        run(TimeMajor(), [X[:4], X[4:12]], layers="turn")
 
 
 # Bad input
@@ -264,13 +271,13 @@ def test_rules_that_give_unequal_rows_are_refused_with_both_counts():
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(6, 5), (5, 6)])
 def test_networks_captured_over_unequal_samples_are_refused(n_a, n_b):
-    with pytest.raises(SampleError, match="as many samples in both networks; got"):
+    with pytest.raises(SampleError, match="as many samples on both sides; got"):
         run({"fc": np.ones((n_a, 2))}, None, {"fc": np.ones((n_b, 2))})
 
 
 @pytest.mark.parametrize("n_saved", [39, 41, 16, 80])
 def test_data_of_another_length_than_the_captured_arrays_are_refused(n_saved):
-    with pytest.raises(SampleError, match="as many samples in both networks; got"):
+    with pytest.raises(SampleError, match="as many samples on both sides; got"):
         run(Net(), X.split(8), {"fc": np.random.default_rng(0).normal(size=(n_saved, 2))})
 
 
@@ -335,7 +342,7 @@ def test_a_model_is_handed_back_at_once_when_folding_fails(monkeypatch):
 @pytest.mark.parametrize("size", [40, 7])
 def test_rows_are_collected_layer_by_layer_in_order_and_in_their_own_type(size):
     model = Net().bfloat16()
-    rows = collect_rows(source(model), X.bfloat16().split(size), "auto", False)
+    rows = kept_rows(ObservedNetwork(source(model)), X.bfloat16().split(size), "auto", False)
     expected = by_hand(model, X.bfloat16())
     assert list(rows) == ["fc", "relu", "out"]
     for name, block in rows.items():
@@ -347,7 +354,7 @@ def test_rows_are_collected_layer_by_layer_in_order_and_in_their_own_type(size):
 def test_rows_collected_stay_as_they_were_when_an_in_place_step_follows():
     model = Net()
     model.relu.inplace = True
-    rows = collect_rows(source(model), X.split(8), "auto", False)
+    rows = kept_rows(ObservedNetwork(source(model)), X.split(8), "auto", False)
     with torch.no_grad():
         fc = torch.cat([model.fc(part) for part in X.split(8)])
     assert torch.equal(rows["fc"], fc)
@@ -356,4 +363,4 @@ def test_rows_collected_stay_as_they_were_when_an_in_place_step_follows():
 
 def test_no_data_to_collect_are_refused():
     with pytest.raises(SampleError, match="The loader is empty or was used up before"):
-        collect_rows(source(Net()), [], "auto", False)
+        kept_rows(ObservedNetwork(source(Net())), [], "auto", False)
