@@ -9,8 +9,9 @@ import torch
 from shifts import closed
 from svcca.errors import InputError, NonFiniteError, SvccaWarning
 from svcca.fourier.cca import fourier_cca
+from svcca.fourier.gap import GAP_WARNING
 from svcca.fourier.spectra import SpectralSums
-from svcca.fourier.translation import GAP_WARNING, covariances, translation_gap
+from svcca.fourier.translation import covariances, translation_gap
 
 
 def energies(rows):

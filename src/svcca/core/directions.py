@@ -140,10 +140,10 @@ class Directions:
         whole, step = Coherence.from_moments(moments, where=where), step or SVDStep()
         x, kept, target = whole.x, whole.x.truncate(step), whole.y.truncate(target_step or step)
         pair = Coherence(kept, target, whole.matrix[: kept.rank, : target.rank])
-        a, correlations, _ = pair.factors
+        a, correlations, _, notes = pair.factors
         coordinates = a.new_zeros(x.rank, len(correlations))
         coordinates[: pair.x.rank] = a[:, : len(correlations)]
-        return _completed("canonical directions", x, coordinates, correlations, pair.notes)
+        return _completed("canonical directions", x, coordinates, correlations, (*pair.notes, *notes))
 
     @classmethod
     def partial_least_squares(cls, moments: JointMoments, where: str = "x") -> Directions:

@@ -1,1 +1,15 @@
-"""Convolutional layers by spatial frequency."""
+"""Convolutional layers by spatial frequency: SVCCA of two arrays of maps, and how far maps are from its assumption."""
+
+from svcca.fourier.cca import Filters, FourierCCAResult, fourier_cca
+from svcca.fourier.frequencies import Resize
+from svcca.fourier.translation import TranslationGap, covariances, translation_gap
+
+__all__ = [
+    "Filters",
+    "FourierCCAResult",
+    "Resize",
+    "TranslationGap",
+    "covariances",
+    "fourier_cca",
+    "translation_gap",
+]

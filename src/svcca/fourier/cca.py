@@ -15,9 +15,9 @@ from svcca.core.arrays import ArrayLike, check_same_samples, to_maps, to_numpy
 from svcca.core.coherence import Side
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, message, unknown_option
+from svcca.fourier.coherence import FourierCoherence
 from svcca.fourier.frequencies import RESIZE, FrequencyGrid, Resize, match_frequencies
 from svcca.fourier.grid import FourierAccumulator
-from svcca.fourier.layers import FourierCoherence
 from svcca.fourier.translation import gap_warnings
 from svcca.measures.cca import announced
 from svcca.measures.registry import Similarity, by_frequency, evaluate, get_measure
@@ -190,7 +190,7 @@ def _filters(coherence: FourierCoherence, side: Side, n_filters: int) -> Filters
     """Draw the leading canonical directions of a side as waves."""
     if not isinstance(n_filters, int) or n_filters < 1:
         raise InputError(message("filters", "n_filters as a positive integer", repr(n_filters)))
-    _, rho, _ = coherence.factors
+    rho = coherence.factors.s
     counted = torch.arange(rho.shape[1], device=rho.device) < coherence.counts[:, None]
     order = torch.where(counted, rho, -1.0).flatten().argsort(descending=True)
     order = order[: min(n_filters, int(counted.sum()))].cpu()

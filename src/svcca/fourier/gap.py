@@ -14,6 +14,8 @@ N_PAIRS = 128
 """Pairs of frequencies that a pass samples: the share is then known to 0.03 to 0.1."""
 N_CHANNELS = 64
 """Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
+GAP_WARNING = 0.3
+"""Translation gap above which a layer carries a doubt."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class Gap:
         """Standard error of the share, at most 1."""
         total = self.on + self.off
         return min(1.0, self.off_error * self.on / total**2) if total > 0 else 0.0
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """One doubt, in plain words, where the share is large beyond the error of its estimate."""
+        if not self.share - 2 * self.error > GAP_WARNING:
+            return ()
+        return (
+            f"{self.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
+            "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
+            "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind.",
+        )
 
 
 class GapSums:
@@ -97,7 +110,7 @@ class GapSums:
         self._cross.baddbmm_(a.mT, torch.where(self._mirrored[:, None, None], b, b.conj()))
 
     def gap(self, scatter: Tensor, sums: Tensor) -> Gap:
-        """Energy of the covariance on and off the diagonal blocks, each up to the same factor, never negative.
+        """Estimate the energy of the covariance on and off the diagonal blocks, up to one factor, never negative.
 
         Args:
             scatter: X_k^H X_k at each frequency, centred at zero.
@@ -118,7 +131,7 @@ class GapSums:
 
 
 def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw pairs of unlike frequencies of the full plane: coordinates of both, and the probability of each pair."""
+    """Draw pairs of unlike frequencies of the full plane; return both coordinates and the probability of each pair."""
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.tensor(grid.sizes)
     coordinates = grid.positions()
@@ -146,11 +159,11 @@ def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -
 
 
 def share_off(on_diagonal: float, off_diagonal: float) -> float:
-    """Share of the energy off the diagonal blocks, in [0, 1]; 0 where there is none at all."""
+    """Return the share of the energy off the diagonal blocks, in [0, 1]; 0 where there is no energy at all."""
     total = on_diagonal + off_diagonal
     return off_diagonal / total if total > 0 else 0.0
 
 
 def _power(spectra: Tensor) -> Tensor:
-    """Squared length of each sample at each frequency, (n_frequencies, n_samples), float64."""
+    """Return the squared length of each sample at each frequency, (n_frequencies, n_samples), float64."""
     return torch.view_as_real(spectra).double().square().sum(dim=(2, 3))  # float32 squares under- and overflow

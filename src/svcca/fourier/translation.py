@@ -15,8 +15,6 @@ from svcca.errors import InputError, NonFiniteError, message
 from svcca.fourier.gap import Gap, share_off
 from svcca.fourier.spectra import SpectralSums
 
-GAP_WARNING = 0.3
-"""Translation gap above which a result carries a warning."""
 POSITIONS = 256
 """Positions sampled for the covariance within positions."""
 
@@ -125,11 +123,5 @@ def covariances(
 
 
 def gap_warnings(where: str, gap: Gap) -> list[str]:
-    """Say in plain words that the assumption is far from the truth, if it is so beyond the error of the estimate."""
-    if not gap.share - 2 * gap.error > GAP_WARNING:
-        return []
-    return [
-        f"{where}: {gap.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
-        "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
-        "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
-    ]
+    """Return the doubts about a layer's translation gap, each with the layer's name."""
+    return [f"{where}: {text}" for text in gap.doubts]

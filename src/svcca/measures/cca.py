@@ -61,9 +61,8 @@ class CCAResult(Similarity):
     @cached_property
     def _directions(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         cut, r = self._coherence, len(self.correlations)
-        known = cut.notes
-        a, _, bh = cut.factors
-        for note in cut.notes[len(known) :]:
+        a, _, bh, notes = cut.factors
+        for note in notes:
             warnings.warn(f"canonical directions: {note}", SvccaWarning, stacklevel=4)
         unit = math.sqrt(cut.n_samples - 1)
         x_directions = cut.x.whitener.to(a.dtype) @ a[:, :r] * unit
@@ -84,7 +83,7 @@ class CCAResult(Similarity):
             x_rank=cut.x.rank,
             y_rank=cut.y.rank,
             n_samples=cut.n_samples,
-            warnings=tuple(doubts(cut, level, "x and y", from_correlations=True)),
+            warnings=tuple(doubts(cut, level, "x and y", cut.notes_on("correlations"), from_correlations=True)),
             correlations=to_numpy(rho),
             x_mean=to_numpy(cut.x.mean),
             y_mean=to_numpy(cut.y.mean),

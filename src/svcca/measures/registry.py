@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from svcca.core.coherence import LayerPair, PairBlock
+from svcca.core.coherence import Factorisation, LayerPair, PairBlock
 from svcca.core.subspace import SVDStep
 from svcca.errors import unknown_option
 from svcca.measures import chance
@@ -65,6 +65,7 @@ class Measure:
         symmetric: Whether swapping the layers leaves it unchanged.
         needs_rows: Whether it needs the rows of both layers in memory, and not their moments alone.
         needs_vectors: Whether it needs the singular vectors of K, and not its singular values alone.
+        factorisation: Which factorisation of the pair its value rests on; the notes on it belong to the value.
         by_frequency: Whether it is defined for maps observed by "fourier".
     """
 
@@ -77,6 +78,7 @@ class Measure:
     symmetric: bool = True
     needs_rows: bool = False
     needs_vectors: bool = False
+    factorisation: Factorisation = "correlations"
     by_frequency: bool = True
 
 
@@ -183,6 +185,7 @@ def _weighted(name: str, side_name: str, side: measures.Side) -> Measure:
         svd_step=True,
         from_correlations=True,
         symmetric=side == "mean",
+        factorisation="none",
     )
 
 
@@ -248,6 +251,7 @@ MEASURES = {
             "linear centred kernel alignment, |S_xy|^2 / (|S_xx| |S_yy|) (Kornblith et al. 2019)",
             measures.linear_cka,
             _chance_linear_cka,
+            factorisation="none",
         ),
         Measure(
             "linear_cka_debiased",
@@ -255,6 +259,7 @@ MEASURES = {
             measures.linear_cka_debiased,
             _no_chance,
             needs_rows=True,
+            factorisation="none",
             by_frequency=False,
         ),
         Measure(
@@ -262,6 +267,7 @@ MEASURES = {
             "nuclear norm of the cross-covariance over the root of both total variances (Ding et al. 2021)",
             measures.procrustes,
             _chance_procrustes,
+            factorisation="cross",
         ),
         Measure(
             "linear_regression_r2",
@@ -269,6 +275,7 @@ MEASURES = {
             measures.linear_regression_r2,
             _chance_linear_regression,
             symmetric=False,
+            factorisation="none",
         ),
     )
 }
@@ -306,25 +313,25 @@ def evaluate(measure: Measure, pair: LayerPair, step: SVDStep, where: str = "x a
 
 def evaluate_all(chosen: Sequence[Measure], pair: LayerPair, step: SVDStep, where: str = "x and y") -> list[Similarity]:
     """Evaluate several measures on one pair of layers; they share its decompositions."""
+    # Singular values come with the vectors: where one measure needs these, no other need factorise for values alone.
+    if any(measure.needs_vectors and not measure.svd_step for measure in chosen):
+        pair = pair.with_vectors()
     cut = pair.truncate(step) if any(measure.svd_step for measure in chosen) else pair
-    results = {}
-    # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
-    for measure in sorted(chosen, key=lambda measure: not measure.needs_vectors):
+    if any(measure.needs_vectors and measure.svd_step for measure in chosen):
+        cut = cut.with_vectors()
+    results = []
+    for measure in chosen:
         part = cut if measure.svd_step else pair
         value, level = measure.evaluate(part), measure.chance(part)
-        results[measure.name] = Similarity(
-            measure.name,
-            value,
-            level,
-            part.x.rank,
-            part.y.rank,
-            part.n_samples,
-            tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
-        )
-    return [results[measure.name] for measure in chosen]
+        notes = part.notes_on(measure.factorisation)
+        doubtful = tuple(doubts(part, level, where, notes, from_correlations=measure.from_correlations))
+        results.append(Similarity(measure.name, value, level, part.x.rank, part.y.rank, part.n_samples, doubtful))
+    return results
 
 
-def doubts(pair: LayerPair, level: float, where: str, *, from_correlations: bool) -> list[str]:
+def doubts(
+    pair: LayerPair, level: float, where: str, notes_taken: Sequence[str], *, from_correlations: bool
+) -> list[str]:
     """Say in plain words why a value may mean little: correlations forced to 1, a high chance level, a fallback."""
     blocks, n = pair.blocks, pair.n_samples
     forced = sum(
@@ -333,7 +340,7 @@ def doubts(pair: LayerPair, level: float, where: str, *, from_correlations: bool
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    notes = [f"{where}: {note}." for note in pair.notes]
+    notes = [f"{where}: {note}." for note in notes_taken]
     if forced and from_correlations:
         return [
             *notes,
