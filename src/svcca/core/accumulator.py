@@ -1,4 +1,4 @@
-"""What folds batches of many layers, and the grid of pairs it leaves: the interface that an observation rule fills in.
+"""The interface of what folds batches of many layers, and of the grid of pairs it leaves.
 
 `core.grid` is the dense one, `fourier.grid` the one by spatial frequency.
 """

@@ -82,7 +82,7 @@ class PairBlock:
         y_values: Singular values of y.
         degrees: Degrees of freedom: samples, less one where they are centred.
         complex_valued: Whether a sample is a complex number.
-        multiplicity: How many such blocks there are.
+        multiplicity: Number of such blocks.
     """
 
     x_values: npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ class PairBlock:
 
     @property
     def ranks(self) -> tuple[int, int]:
-        """Directions of x and of y."""
+        """Number of directions of x and of y."""
         return len(self.x_values), len(self.y_values)
 
 
@@ -245,7 +245,7 @@ class Coherence:
         """Apply the SVD step to both layers; the same object where nothing is cut.
 
         Raises:
-            InputError: If more components are asked for than a layer has directions.
+            InputError: If a layer has fewer directions than the step's number of components.
         """
         x, y = self.x.truncate(step), self.y.truncate(step)
         if x is self.x and y is self.y:

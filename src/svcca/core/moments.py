@@ -1,4 +1,4 @@
-"""Joint moments: sample count, means and centred scatter; they merge exactly.
+"""Moments of one layer and of two: sample count, means and centred scatter; they merge exactly.
 
 Nearly every linear measure of similarity is a function of these alone. Sums are kept in float64 whatever the input.
 """

@@ -24,21 +24,22 @@ from svcca.core.scatter import FLOAT64, Precision, centre, gram
 from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
 
 CutBy = Literal["variance", "singular_values"]
+"""Quantity of which the SVD step keeps a share."""
 
 
 @dataclass(frozen=True)
 class SVDStep:
-    """How a layer is cut to its leading singular directions.
+    """The SVD step: which of a layer's leading singular directions are kept.
 
     Attributes:
-        retained_variance: Keep the smallest number of directions that hold this share, the one that crosses it
-            included; 1 keeps the numerical rank.
-        n_components: Keep this many directions instead.
-        by: What the share is of: "variance", the squared singular values (the NeurIPS text), or "singular_values"
-            themselves (its appendix).
+        retained_variance: Share to hold, in (0, 1]: the fewest directions that reach it are kept; 1 keeps the numerical
+            rank. Default 0.99.
+        n_components: Number of directions to keep instead.
+        by: The quantity shared: "variance" (default), the squared singular values (the NeurIPS text), or
+            "singular_values" themselves (its appendix).
 
     Raises:
-        InputError: If the share is outside (0, 1], or the number no positive integer.
+        InputError: If the share is outside (0, 1], or the number is not a positive integer.
         UnknownOptionError: If `by` is neither.
     """
 
@@ -138,6 +139,10 @@ class Subspace:
     def from_moments(cls, moments: Moments, where: str = "Subspace x") -> Subspace:
         """Decompose a layer from its moments; every direction above the numerical rank is kept.
 
+        Args:
+            moments: Moments of the layer.
+            where: The layer's name in an error.
+
         Cost: about 9 p^3 operations.
 
         Raises:
@@ -177,7 +182,7 @@ class Subspace:
         """Keep the leading directions (Raghu et al. 2017, section 2).
 
         Raises:
-            InputError: If more components are asked for than there are directions.
+            InputError: If there are fewer directions than the step's number of components.
         """
         if step.n_components is not None:
             if step.n_components > self.rank:
@@ -255,7 +260,7 @@ class _Spectrum:
 
     @classmethod
     def of(cls, scatter: Tensor, variances: Tensor, moments: Moments, where: str) -> _Spectrum:
-        """Decompose a scatter (or Gram) matrix; `variances` are the units', unnormalised."""
+        """Decompose a scatter (or Gram) matrix; `variances` are those of the units, unnormalised."""
         total = float(variances.sum())
         if not math.isfinite(total):
             remedy = "Scale the activations"

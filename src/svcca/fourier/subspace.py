@@ -27,8 +27,8 @@ class FourierSubspace:
         n_samples: Number of samples n.
         mean: Mean of each channel, (n_channels,).
         grid: The frequencies kept of k and -k, with weights.
-        values: Singular values, (n_frequencies, n_channels), largest first at each frequency; 0 where not kept.
-        vectors: Their directions V_k in the channels, (n_frequencies, n_channels, at least the largest rank).
+        values: Singular values, (n_kept, n_channels), largest first at each frequency; 0 where not kept.
+        vectors: Their directions V_k in the channels, (n_kept, n_channels, at least the largest rank).
         total_variance: Sum of *all* squared singular values over all frequencies, kept or not.
         gap: Energy of the covariance between different frequencies and within: none between for equivariant layers over
             inputs closed under shifts.
@@ -68,7 +68,7 @@ class FourierSubspace:
 
     @cached_property
     def ranks(self) -> Tensor:
-        """Number of kept directions at each frequency, (n_frequencies,)."""
+        """Number of kept directions at each frequency, (n_kept,)."""
         return (self.values > 0).sum(dim=1)
 
     @cached_property
@@ -88,7 +88,7 @@ class FourierSubspace:
 
     @property
     def directions(self) -> Tensor:
-        """Kept directions, (n_frequencies, n_channels, largest rank); columns that are not kept are no directions."""
+        """Kept directions, (n_kept, n_channels, largest rank); columns that are not kept are no directions."""
         return self.vectors[:, :, : int(self.ranks.max())]
 
     def whitener(self, index: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class FourierSubspace:
         """Repeat one value a direction as often as its frequency counts, kept directions alone.
 
         Args:
-            values: One value a direction, (n_frequencies, n_channels).
+            values: One value a direction, (n_kept, n_channels).
 
         Returns:
             (rank,), by frequency.
@@ -164,7 +164,7 @@ class FourierSubspace:
         """Keep the leading directions over all frequencies together; k and -k, being equal, stay together.
 
         Raises:
-            InputError: If more components are asked for than there are directions.
+            InputError: If there are fewer directions than the step's number of components.
         """
         if step.n_components is None and step.retained_variance == 1:
             return self

@@ -1,4 +1,4 @@
-"""How far from the Fourier way's assumption maps are, as a number a user can ask for and a picture can show."""
+"""How far maps are from the assumption of the Fourier way, as a number and as a picture's data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from svcca.fourier.gap import Gap, share_off
 from svcca.fourier.spectra import SpectralSums
 
 POSITIONS = 256
-"""Positions sampled for the covariance within positions."""
+"""Number of positions sampled for the covariance within positions."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class TranslationGap:
     """Share of a layer's covariance energy off the diagonal blocks, without and with the DFT; each in [0, 1].
 
     Attributes:
-        before: Between different positions: what treating positions as independent would leave out.
-        after: Between different frequencies: what the Fourier way leaves out. 0 for translation equivariant layers over
-            inputs closed under cyclic shifts.
+        before: Share between different positions, which treating positions as independent would leave out.
+        after: Share between different frequencies, which the Fourier way leaves out; 0 for translation equivariant
+            layers over inputs closed under cyclic shifts.
         error: Standard error of `after`; large where the samples are few for so many frequencies.
     """
 
@@ -44,12 +44,13 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
 
     Args:
         x: Maps (n_samples, n_channels, *sizes), real.
-        n_pairs: Pairs of frequencies to sample.
-        seed: Of both samples.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
+        n_pairs: Number of pairs of frequencies to sample. Default 1024.
+        seed: Seed of both samples. Default 0.
+        channels_last: Whether maps are (n_samples, *sizes, n_channels). Default False.
 
     Raises:
-        InputError: For arrays that are no maps, or have one position.
+        InputError: If `x` is not an array of maps of several positions.
+        NonFiniteError: If it holds NaN or infinity, or its energies overflow.
 
     Cost:
         As `fourier_cca` of one layer, and 8 n c^2 operations a pair.
@@ -81,7 +82,7 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
 
 
 def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
-    """Energy of the covariance of the channels at one position, summed over positions; on the scale of `GapSums`."""
+    """Estimate the energy of the channels' covariance at single positions, summed over these, on `GapSums`' scale."""
     flat = maps.flatten(2)
     n_positions = flat.shape[2]
     generator = torch.Generator().manual_seed(seed)
@@ -95,19 +96,19 @@ def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
 def covariances(
     x: ArrayLike, channel: int = 0, *, channels_last: bool = False
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Magnitude of one channel's covariance between positions, and between spatial frequencies.
+    """Compute the magnitude of one channel's covariance between positions, and between spatial frequencies.
 
     Args:
         x: Maps (n_samples, n_channels, *sizes), real.
-        channel: Which channel.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
+        channel: Index of the channel. Default 0.
+        channels_last: Whether maps are (n_samples, *sizes, n_channels). Default False.
 
     Returns:
         Two arrays (n_positions, n_positions), positions and frequencies in the order of the flattened map, zero
         frequency first; the DFT is orthonormal, so that both have the same sum of squares.
 
     Raises:
-        InputError: For arrays that are no maps, and a channel that is not there.
+        InputError: If `x` is not an array of maps of several positions, or has no such channel.
     """
     maps = to_maps(x, "covariances", channels_last)
     if maps.ndim == 2:
