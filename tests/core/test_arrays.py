@@ -208,7 +208,7 @@ OF_TWO = {
     "svcca": svcca.svcca,
     "pwcca": svcca.pwcca,
     "pls": svcca.pls,
-    "similarities": partial(svcca.similarities, names=list(svcca.MEASURES)),
+    "similarities": lambda x, y: svcca.similarities(x, y, list(svcca.MEASURES)),
     "permutation_test": partial(svcca.permutation_test, n_permutations=3),
     "coherence_of": coherence_of,
     "Coherence": Coherence.from_rows,

@@ -76,5 +76,6 @@ def test_maps_far_from_the_assumption_are_doubted(steepness, doubtful):
     assert (layer.n_frequencies, layer.n_features) == (36, 36)
     assert (layer.translation_gap > GAP_WARNING) == doubtful
     assert len(layer.doubts) == doubtful
-    for text in layer.doubts:
-        assert text.startswith(f"{layer.translation_gap:.0%} of the covariance's energy lies between")
+    for doubt in layer.doubts:
+        assert doubt.kind == "translation"
+        assert doubt.text.startswith(f"{layer.translation_gap:.0%} of the covariance's energy lies between")

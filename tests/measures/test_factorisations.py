@@ -5,9 +5,11 @@ import itertools
 import pytest
 
 import reference as ref
+from every_measure import EVERY
 from svcca.core import WHOLE, Coherence, SVDStep, coherence
 from svcca.core.linalg import svd, svdvals
-from svcca.measures.registry import MEASURES, evaluate_all, get_measure
+from svcca.errors import Doubt
+from svcca.measures.evaluate import evaluate_all
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def taken(monkeypatch):
 
 def evaluated(*names, step=WHOLE):
     pair = Coherence.from_rows(*ref.related(0, 80, 4, 3))
-    return {result.measure: result for result in evaluate_all([get_measure(name) for name in names], pair, step)}
+    return {result.measure: result for result in evaluate_all([EVERY[name] for name in names], pair, step)}
 
 
 @pytest.mark.parametrize(
@@ -33,10 +35,10 @@ def evaluated(*names, step=WHOLE):
     [
         (["linear_cka", "linear_regression_r2", "svcca_weighted", "linear_cka_debiased"], WHOLE, []),
         (["cca", "r2_cca", "cca_top", "svcca"], WHOLE, ["svdvals"]),
-        (["cca", "pwcca", "pwcca_y", "svcca"], WHOLE, ["svd"]),
+        (["cca", "pwcca", "pwcca(side='y')", "svcca"], WHOLE, ["svd"]),
         (["cca", "svcca", "pwcca"], SVDStep(0.9), ["svd", "svdvals"]),
         (["procrustes"], WHOLE, ["svdvals"]),
-        (list(MEASURES), WHOLE, ["svd", "svdvals"]),
+        (list(EVERY), WHOLE, ["svd", "svdvals"]),
     ],
 )
 def test_a_pair_is_factorised_no_more_than_its_measures_need(taken, names, step, expected):
@@ -44,13 +46,12 @@ def test_a_pair_is_factorised_no_more_than_its_measures_need(taken, names, step,
     assert sorted(taken) == expected
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_measure_says_which_factorisation_it_rests_on(taken, name):
     (result,) = evaluated(name).values()
-    assert list(result.warnings) == [f"x and y: {taken[0]}."] if taken else result.warnings == ()
-    assert MEASURES[name].factorisation == (
-        "none" if not taken else "cross" if name == "procrustes" else "correlations"
-    )
+    assert result.warnings == tuple(Doubt("computation", f"x and y: {note}.") for note in taken)
+    expected = {"procrustes": "cross"}.get(name, "correlations" if taken else "none")
+    assert EVERY[name].factorisation == expected
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["cca", "procrustes", "linear_cka"])), ids="-".join)

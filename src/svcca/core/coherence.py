@@ -16,7 +16,7 @@ from svcca.core.linalg import SVD, SingularValues, svd, svdvals
 from svcca.core.moments import JointMoments
 from svcca.core.scatter import FLOAT64, Precision, cross_product
 from svcca.core.subspace import WHOLE, Subspace, SVDStep, decompose
-from svcca.errors import InputError, message
+from svcca.errors import Doubt, InputError, message
 
 Side = Literal["x", "y"]
 """One of the two layers of a pair."""
@@ -64,8 +64,8 @@ class LayerSpectrum(Protocol):
         ...
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """Assumptions that the layer does not meet, in plain words, without its name."""
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Assumptions that the layer does not meet; the texts are without its name."""
         ...
 
     def truncate(self, step: SVDStep) -> LayerSpectrum:

@@ -21,7 +21,7 @@ from svcca.core.linalg import (
 )
 from svcca.core.moments import Moments
 from svcca.core.scatter import FLOAT64, Precision, centre, gram
-from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
+from svcca.errors import Doubt, InputError, NonFiniteError, RankError, message, unknown_option
 
 CutBy = Literal["variance", "singular_values"]
 """Quantity of which the SVD step keeps a share."""
@@ -116,7 +116,7 @@ class Subspace:
         return None
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[Doubt, ...]:
         """Assumptions that the layer does not meet: none are made."""
         return ()
 

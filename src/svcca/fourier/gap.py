@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from svcca.errors import Doubt
 from svcca.fourier.frequencies import FrequencyGrid, ravel
 
 N_PAIRS = 128
@@ -44,15 +45,16 @@ class Gap:
         return min(1.0, self.off_error * self.on / total**2) if total > 0 else 0.0
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """One doubt, in plain words, where the share is large beyond the error of its estimate."""
+    def doubts(self) -> tuple[Doubt, ...]:
+        """One doubt, without the layer's name, where the share is large beyond the error of its estimate."""
         if not self.share - 2 * self.error > GAP_WARNING:
             return ()
-        return (
+        text = (
             f"{self.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
             "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
-            "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind.",
+            "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
         )
+        return (Doubt("translation", text),)
 
 
 class GapSums:

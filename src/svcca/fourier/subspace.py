@@ -13,7 +13,7 @@ from svcca.core.arrays import check_samples
 from svcca.core.linalg import FLOAT64_EPS, batched_eigh
 from svcca.core.moments import Moments
 from svcca.core.subspace import SVDStep, varying_units
-from svcca.errors import InputError, NonFiniteError, message
+from svcca.errors import Doubt, InputError, NonFiniteError, message
 from svcca.fourier.frequencies import FrequencyGrid
 from svcca.fourier.gap import Gap
 from svcca.fourier.spectra import SpectralMoments
@@ -62,7 +62,7 @@ class FourierSubspace:
         return self.gap.share
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[Doubt, ...]:
         """One doubt where the translation gap is large beyond the error of its estimate."""
         return self.gap.doubts
 

@@ -125,4 +125,4 @@ def covariances(
 
 def gap_warnings(where: str, gap: Gap) -> list[str]:
     """Return the doubts about a layer's translation gap, each with the layer's name."""
-    return [f"{where}: {text}" for text in gap.doubts]
+    return [f"{where}: {doubt.text}" for doubt in gap.doubts]
