@@ -43,7 +43,7 @@ def of_rows(rows: Sequence[Any]) -> dict[str, list[list[float]]]:
     varying = {i: layer for i, layer in enumerate(rows) if bool((layer != layer[:1]).any())}
     if varying:
         named = {f"net {i}": layer for i, layer in varying.items()}
-        matrix = svcca.compare(named, measure="pwcca_mean", progress=False)
+        matrix = svcca.compare(named, measure=svcca.measures.PWCCA(side="mean"), progress=False)
         at = np.ix_(list(varying), list(varying))
         found["distance"][at], found["chance"][at] = 1 - matrix.values, 1 - matrix.chance
     return {name: values.tolist() for name, values in found.items()}

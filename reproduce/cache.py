@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from reproduce.errors import ReproduceError, message
 
 VERSION = 1
 """Of what is stored. Raised whenever the same configuration would give another result: nets, data, training."""
+
+LATER = {"later": True}
+"""Metadata of a field that was added to a configuration later; see `plain`."""
 
 
 class Cache:
@@ -57,9 +61,9 @@ class Cache:
         path = self.path(name, config, ".safetensors")
         if path.exists():
             with suppress(SafetensorError, OSError, ValueError), safe_open(path, "pt") as file:
-                stored = json.loads((file.metadata() or {}).get("reproduce", "{}"))
-                if _is_current(stored):
-                    return {key: file.get_tensor(key) for key in file.keys()}, stored["facts"], True  # noqa: SIM118
+                facts = _facts(file)
+                if facts is not None:
+                    return {key: file.get_tensor(key) for key in file.keys()}, facts, True  # noqa: SIM118
             self._say_again(path)
         tensors, facts = make()
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -67,8 +71,33 @@ class Cache:
         write(path, lambda temporary: save_file(plain, temporary, metadata=about))
         return plain, facts, False
 
+    def facts(self, name: str, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Read the facts about tensors without reading these; None if there are none, or none that would be used."""
+        with (
+            suppress(SafetensorError, OSError, ValueError),
+            safe_open(self.path(name, config, ".safetensors"), "pt") as file,
+        ):
+            return _facts(file)
+        return None
+
     def _say_again(self, path: Path) -> None:
         self._say(f"{path.name} is from another version, or damaged: made again")
+
+
+def plain(value: Any) -> Any:
+    """Return what a configuration is keyed by: a data class as a dictionary, also inside other values.
+
+    A field with the metadata LATER came when results were in caches already. It is left out where it has its default,
+    so that they keep their keys.
+    """
+    if is_dataclass(value):
+        kept = [
+            field for field in fields(value) if field.metadata != LATER or getattr(value, field.name) != field.default
+        ]
+        return {field.name: plain(getattr(value, field.name)) for field in kept}
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def write(path: Path, fill: Callable[[Path], Any]) -> Path:
@@ -87,6 +116,11 @@ def write(path: Path, fill: Callable[[Path], Any]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _facts(file: Any) -> dict[str, Any] | None:
+    stored = json.loads((file.metadata() or {}).get("reproduce", "{}"))
+    return stored["facts"] if _is_current(stored) else None
 
 
 def _is_current(stored: Any) -> bool:

@@ -6,7 +6,7 @@ Each net is taken with the net of the next seed. Directions come from training i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import svcca
+from reproduce.cache import plain
 from reproduce.data.images import Images
 from reproduce.shared_nets import SharedNets
 from reproduce.study import EVALUATED, Settings, Study, Trained
@@ -103,7 +104,7 @@ def pairs(study: Study) -> Iterator[tuple[dict[str, Any], Callable[[], Heads]]]:
     nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
     n_seen, n_test = settings.n_seen, settings.n_evaluated
     for seed in study.seeds:
-        config = {"nets": asdict(settings.nets), "data": images.config, "n_seen": n_seen, "n_evaluated": n_test}
+        config = {"nets": plain(settings.nets), "data": images.config, "n_seen": n_seen, "n_evaluated": n_test}
         yield config | {"seed": seed}, cache(partial(Heads.of, nets[seed], nets[seed + 1], images, n_seen, n_test))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from reproduce.cache import plain
 from reproduce.data.text import Text
 from reproduce.language import mean_loss, next_word_loss, shuffled_windows, windows
 from reproduce.study import Study, Trained
@@ -92,7 +93,7 @@ class LanguageModels:
             return {"perplexity": math.exp(mean_loss(net, windows(text.valid, self.length).to(study.device)))}
 
         net = {"kind": "lstm", "width": self.width, "layers": n_layers, "length": self.length}
-        config = {"net": net, "training": asdict(self.training), "data": text.config, "seed": seed}
+        config = {"net": net, "training": plain(self.training), "data": text.config, "seed": seed}
         name = f"lstm-{n_layers}x{self.width}"
         return study.train(name, config, build, batches, next_word_loss, self.training, seed, facts)
 

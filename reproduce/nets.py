@@ -34,6 +34,8 @@ class ResidualBlock(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Add the shortcut to what the layers give."""
         y = super().forward(x)
+        if y.shape == x.shape:
+            return relu(y + x)
         return relu(y + pad(interpolate(x, y.shape[2:]), (0, 0, 0, 0, 0, y.shape[1] - x.shape[1])))
 
 

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from reproduce.cache import Cache
+from reproduce.cache import Cache, plain
 from reproduce.claims import Finding
 from reproduce.data import images as image_data
 from reproduce.data import text as text_data
@@ -28,7 +28,7 @@ from reproduce.nets import Net
 from reproduce.training import Run, State, Training, fit, forked_rng, translated, translations
 from svcca import SvccaWarning
 
-PRESETS = ("quick", "cpu", "full")
+PRESETS = ("quick", "cpu", "cpu2", "full")
 EVALUATED = 500
 """Images a batch when accuracy is measured."""
 
@@ -73,13 +73,30 @@ class Trained:
         return net.eval()
 
 
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A training in the queue of a preset.
+
+    Attributes:
+        title: Net, seed, and what else tells it from others.
+        facts: Reads what the cache has of it: accuracy and seconds among others; None while it is not done.
+        partial: Where the state of an unfinished run is kept.
+        train: Trains it, or takes it from the cache; gives its facts.
+    """
+
+    title: str
+    facts: Callable[[], dict[str, Any] | None]
+    partial: Path
+    train: Callable[[], dict[str, Any]]
+
+
 @dataclass(eq=False)
 class Study:
     """One run of one figure.
 
     Attributes:
         name: The figure's.
-        preset: "quick" (bundled data), "cpu" or "full".
+        preset: "quick" (bundled data), "cpu", "cpu2" (nets that the queue trains) or "full".
         settings: The figure's own, for this preset.
         data: Folder with CIFAR-10 and WikiText-2.
         cache: Of trained nets and of analyses, shared by all figures.
@@ -133,7 +150,7 @@ class Study:
 
         def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
             part = batch[0].to(images.train.device)
-            inputs = translated(images.train[part], batch[1], training.translate)
+            inputs = translated(images.train[part], batch[1], training.translate, training.layout)
             return classification_loss(net, (inputs, images.train_labels[part]))
 
         def facts(net: nn.Module) -> dict[str, Any]:
@@ -141,8 +158,18 @@ class Study:
             on_train = accuracy(net, images.train[:n], images.train_labels[:n])
             return {"accuracy": accuracy(net, images.test, images.test_labels), "train_accuracy": on_train}
 
-        config = {"net": asdict(spec), "training": asdict(training), "data": images.config, "seed": seed}
-        return self.train(f"{spec.kind}-{spec.width}", config, build, batches, loss, training, seed, facts)
+        name, config = net_key(spec, training, images, seed)
+        return self.train(name, config, build, batches, loss, training, seed, facts)
+
+    def net_entry(self, spec: Net, training: Training, images: Images, seed: int, note: str = "") -> Entry:
+        """Return the entry of the queue for what `train_net` trains; the note is added to its title."""
+        name, config = net_key(spec, training, images, seed)
+        return Entry(
+            f"{name}, seed {seed}{note}",
+            lambda: self.cache.facts(name, config),
+            self.cache.path(name, config, ".partial"),
+            lambda: self.train_net(spec, training, images, seed).facts,
+        )
 
     def train(
         self,
@@ -220,7 +247,13 @@ class Study:
 
     def config(self, **others: Any) -> dict[str, Any]:
         """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
-        return {key: value for key, value in asdict(self.settings).items() if key != "seeds"} | others
+        return {key: value for key, value in plain(self.settings).items() if key != "seeds"} | others
+
+
+def net_key(spec: Net, training: Training, images: Images, seed: int) -> tuple[str, dict[str, Any]]:
+    """Return what an image net is called in the cache, and everything that decides its weights."""
+    config = {"net": plain(spec), "training": plain(training), "data": images.config, "seed": seed}
+    return f"{spec.kind}-{spec.width}", config
 
 
 @contextmanager
@@ -238,8 +271,8 @@ def heard() -> Iterator[list[str]]:
 
 
 def classification_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross-entropy of a batch of images and labels."""
-    return cross_entropy(net(batch[0]), batch[1])
+    """Cross-entropy of a batch of images and labels, in float32 whatever the net computes in."""
+    return cross_entropy(net(batch[0]).float(), batch[1])
 
 
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 import svcca
+from reproduce.cache import plain
 from reproduce.study import Study, Trained
 from reproduce.training import Training
 
@@ -49,7 +49,7 @@ def train_toy(study: Study, width: int, n_train: int, training: Training, seed: 
         with torch.no_grad():
             return {"test_loss": float(mse_loss(net(GRID.to(x.device)), targets(GRID).to(x.device)))}
 
-    config = {"net": ["toy", width], "n_train": n_train, "training": asdict(training), "seed": seed}
+    config = {"net": ["toy", width], "n_train": n_train, "training": plain(training), "seed": seed}
     name = f"toy-{width}"
     return study.train(name, config, lambda: toy_net(width).to(study.device), batches, _loss, training, seed, facts)
 

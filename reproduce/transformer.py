@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reproduce.cache import plain
 from reproduce.data.text import Text
 from reproduce.language import mean_loss, next_word_loss, shuffled_windows, windows
 from reproduce.study import Study, Trained
@@ -53,7 +54,7 @@ class Transformer:
         def facts(net: nn.Module) -> dict[str, Any]:
             return {"loss": mean_loss(net, windows(text.valid, self.context).to(study.device))}
 
-        config = {"net": asdict(self), "training": asdict(training), "data": text.config, "seed": seed}
+        config = {"net": plain(self), "training": plain(training), "data": text.config, "seed": seed}
         name = f"llama-{self.n_layers}x{self.width}"
         return study.train(
             name,

@@ -53,6 +53,12 @@ class Images:
         digest.update(self.train[:64].cpu().numpy().tobytes())
         return {"name": self.name, "n_train": len(self.train), "digest": digest.hexdigest()[:16]}
 
+    def first(self, n_train: int, n_test: int) -> Images:
+        """Keep the first images of both splits, as if no more had been read."""
+        train, test = slice(n_train), slice(n_test)
+        kept = (self.train[train], self.train_labels[train], self.test[test], self.test_labels[test])
+        return Images(self.name, *kept, self.classes)
+
     def to(self, device: torch.device) -> Images:
         """Move everything to a device."""
         moved = (part.to(device) for part in (self.train, self.train_labels, self.test, self.test_labels))

@@ -7,7 +7,7 @@ freezing for half as long: what the same saving buys without the method.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from time import perf_counter, process_time
 from typing import Any
 
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import svcca
+from reproduce.cache import plain
 from reproduce.claims import Finding, half_width, judge
 from reproduce.data.images import Images
 from reproduce.drawing import band, new_figure, tidy
@@ -107,7 +108,7 @@ def _record(study: Study, images: Images, spec: Net, arm: str, seed: int) -> dic
     training = settings.training
     if arm == SHORT:
         training = replace(training, epochs=max(1, training.epochs // 2))
-    config = {"net": asdict(spec), "training": asdict(training), "arm": arm, "seed": seed, "data": images.config}
+    config = {"net": plain(spec), "training": plain(training), "arm": arm, "seed": seed, "data": images.config}
     config |= {name: getattr(settings, name) for name in ("n_train", "n_probe", "n_test", "n_curve")}
 
     def make() -> dict[str, Any]:

@@ -58,13 +58,13 @@ def run(study: Study) -> Outcome:
     sizes = {"pool": settings.n_pooled, "fourier": settings.n_fourier, "flatten": settings.n_flattened}
 
     def compared(sort: str, one: int, other: int) -> dict[str, Any]:
-        measures = [name for name, measure in svcca.MEASURES.items() if measure.by_frequency or sort != "fourier"]
+        measures = [measure for measure in every_measure() if measure.by_frequency or sort != "fourier"]
         inputs = images.test[: sizes[sort]]
         layers = list(CONV_HIDDEN)
-        matrix = svcca.compare(
+        found = svcca.compare(
             nets[one], nets[other], inputs, layers=layers, measure=measures, observe=sort, progress=False
         )
-        return {name: matrix[name].values.tolist() for name in measures}
+        return {label: matrix.values.tolist() for label, matrix in found.items()}
 
     config = study.config(data=images.config)
     shares: dict[str, Shares] = {}
@@ -79,6 +79,18 @@ def run(study: Study) -> Outcome:
         shares[sort] = {name: twins_found({k: np.array(v[name]) for k, v in pairs.items()}) for name in names}
     findings = [finding for sort in SORTS for finding in judged(shares[sort], sort)]
     return Outcome({"": draw(shares, len(CONV_HIDDEN))}, findings)
+
+
+def every_measure() -> list[svcca.measures.Measure]:
+    """Return all measures of the library, those that can weigh by either layer by each."""
+    readings = {
+        "svcca_weighted": [svcca.measures.WeightedSVCCA(side=side) for side in ("y", "mean")],
+        "pwcca": [
+            *(svcca.measures.PWCCA(side=side) for side in ("x", "y", "mean")),
+            svcca.measures.PWCCA(squared=True),
+        ],
+    }
+    return [one for name, measure in svcca.MEASURES.items() for one in (measure, *readings.get(name, ()))]
 
 
 def twins_found(pairs: dict[tuple[int, int], Array]) -> list[float]:

@@ -6,7 +6,7 @@ layer of every net to the same layer of every other one, maps averaged over spac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 
 from reproduce.between_nets import LAYERS, across, array, distances, jackknife, within
 from reproduce.claims import half_width, judge
+from reproduce.data.images import Images
 from reproduce.drawing import new_figure, tidy
 from reproduce.nets import Net
-from reproduce.study import Outcome, Settings, Study, with_labels
-from reproduce.training import Training
+from reproduce.study import Entry, Outcome, Settings, Study, with_labels
+from reproduce.training import FAST, Training
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +57,14 @@ SETTINGS = {
         net=Net(width=8),
         training=Training(epochs=40, batch=50, learning_rate=3e-3, snapshots=1),
     ),
+    "cpu2": Memorisation(
+        seeds=5,
+        n_train=40_000,
+        n_test=10_000,
+        n_compared=10_000,
+        net=Net(width=32),
+        training=Training(epochs=80, decay_at=(0.6, 0.85), snapshots=1, **FAST),
+    ),
     "full": Memorisation(
         seeds=5,
         n_train=50_000,
@@ -84,8 +93,7 @@ def run(study: Study) -> Outcome:
     settings: Memorisation = study.settings
     n = max(settings.seeds, 2)
     images = study.images(settings.n_train, settings.n_test)
-    order = torch.randperm(len(images.train_labels), generator=torch.Generator().manual_seed(0))
-    permuted = with_labels(images, images.train_labels[order.to(images.train_labels.device)], "permuted")
+    permuted = with_permuted_labels(images)
     true = [study.train_net(settings.net, settings.training, images, seed) for seed in range(n)]
     false = [study.train_net(settings.net, settings.training, permuted, APART + seed) for seed in range(n)]
     nets = [each.net() for each in (*true, *false)] + [each.net(0) for each in true]
@@ -131,6 +139,23 @@ def run(study: Study) -> Outcome:
         ),
     ]
     return Outcome({"": draw({split: _curves(each, n) for split, each in found.items()})}, findings)
+
+
+def queue(study: Study, settings: Memorisation, images: Images) -> Iterator[Entry]:
+    """Go through the nets of both groups in turn; memorising ones first, as they are what may fail."""
+    part = images.first(settings.n_train, settings.n_test)
+    permuted = with_permuted_labels(part)
+    for seed in range(max(settings.seeds, 2)):
+        yield study.net_entry(
+            settings.net, settings.training, permuted, APART + seed, " (memorisation, permuted labels)"
+        )
+        yield study.net_entry(settings.net, settings.training, part, seed, " (memorisation)")
+
+
+def with_permuted_labels(images: Images) -> Images:
+    """Give the training images one fixed permutation of their labels."""
+    order = torch.randperm(len(images.train_labels), generator=torch.Generator().manual_seed(0))
+    return with_labels(images, images.train_labels[order.to(images.train_labels.device)], "permuted")
 
 
 def groups(matrices: Array, n: int, kept: Sequence[int]) -> dict[str, Array]:

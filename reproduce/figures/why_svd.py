@@ -39,7 +39,12 @@ SETTINGS = {
     "full": WhySVD(seeds=20),
 }
 ITEMS = (7,)
-MEASURES = {"cca": "cca", "svcca": "svcca", "by_a": "svcca_weighted", "by_other": "svcca_weighted_y"}
+MEASURES = {
+    "cca": "cca",
+    "svcca": "svcca",
+    "by_a": "svcca_weighted",
+    "by_other": svcca.measures.WeightedSVCCA(side="y"),
+}
 
 
 def run(study: Study) -> Outcome:
@@ -70,8 +75,8 @@ def compared(settings: WhySVD, seed: int) -> dict[str, dict[str, list[float]]]:
         layers = made(settings, noise, seed)
         for layer in "BC":
             results = svcca.similarities(layers["A"], layers[layer], list(MEASURES.values()))
-            for key, measure in MEASURES.items():
-                found[layer][key].append(results[measure].similarity)
+            for key, result in zip(MEASURES, results.values(), strict=True):
+                found[layer][key].append(result.similarity)
             found[layer]["rank"].append(results["svcca"].y_rank)
     return found
 

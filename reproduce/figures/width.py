@@ -6,7 +6,7 @@ many random units of each net; before training and after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 
 from reproduce.between_nets import HIDDEN, across, array, captured, jackknife, of_rows, within
 from reproduce.claims import judge
+from reproduce.data.images import Images
 from reproduce.drawing import new_figure, tidy
 from reproduce.nets import Net
-from reproduce.study import Outcome, Settings, Study
-from reproduce.training import Training
+from reproduce.study import Entry, Outcome, Settings, Study
+from reproduce.training import FAST, Training
 
 Array = np.ndarray[Any, Any]
 
@@ -60,6 +61,16 @@ SETTINGS = {
         widths=(2, 4, 8, 16, 32, 56),
         net=Net(),
         training=Training(epochs=6, batch=64, snapshots=1),
+    ),
+    "cpu2": Width(
+        seeds=5,
+        n_train=20_000,
+        n_test=10_000,
+        n_compared=10_000,
+        n_units=128,
+        widths=(16, 24, 32, 48, 64, 96),
+        net=Net(),
+        training=Training(epochs=15, translate=2, snapshots=1, **FAST),
     ),
     "full": Width(
         seeds=5,
@@ -135,6 +146,14 @@ def run(study: Study) -> Outcome:
         ),
     ]
     return Outcome({"": draw(settings.widths, n, share, units, chance, accuracy)}, findings)
+
+
+def queue(study: Study, settings: Width, images: Images) -> Iterator[Entry]:
+    """Go through all widths of a seed before those of the next."""
+    part = images.first(settings.n_train, settings.n_test)
+    for seed in range(max(settings.seeds, 2)):
+        for width in settings.widths:
+            yield study.net_entry(replace(settings.net, width=width), settings.training, part, seed, " (width)")
 
 
 def measured(rows: Sequence[dict[str, Any]], n_units: int) -> dict[str, Any]:

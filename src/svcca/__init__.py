@@ -41,10 +41,13 @@ from svcca.freeze import (
     find_blocks,
 )
 from svcca.io.store import load_activations, save_activations
-from svcca.measures.cca import CCAResult, cca, svcca
-from svcca.measures.functional import (
+from svcca.measures import (
+    MEASURES,
+    CCAResult,
     PCAResult,
     PLSResult,
+    Similarity,
+    cca,
     linear_cka,
     linear_regression_r2,
     pca,
@@ -56,9 +59,9 @@ from svcca.measures.functional import (
     pwcca,
     r2_cca,
     similarities,
+    svcca,
     svcca_weighted,
 )
-from svcca.measures.registry import MEASURES, Similarity
 from svcca.project.dimensions import IntrinsicDimensions, LayerDimensions, intrinsic_dimensions
 from svcca.project.directions import LayerDirections, directions
 from svcca.project.distributedness import Distributedness, distributedness

@@ -187,7 +187,7 @@ def test_warnings_are_printed_once_on_standard_error_and_recorded(here):
     svcca.save_activations(here / "few.npz", {"x": reference.gaussian(0, 10, 8), "y": reference.gaussian(1, 10, 8)})
     result = run("compare", "few.npz", "-o", "m.json")
     (warning,) = SimilarityMatrix.load(here / "m.json").warnings
-    assert result.stderr == f"Note: {warning}\n"
+    assert result.stderr == f"Note: {warning.text}\n"
 
 
 def test_the_command_is_recorded(here, monkeypatch):

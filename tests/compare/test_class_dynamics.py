@@ -200,7 +200,7 @@ def test_a_layer_that_is_dead_at_one_step_is_named_and_can_be_left_out(states, f
     assert dynamics([*pair, alive], Net(), steps=[0, 5, 10], layers="!side").layers == ("main",)
     both = dynamics([dead, dead], Net(), steps=[0, 5])
     assert both.layers == ("main",)
-    assert "left out, since they are constant over all samples: side" in both.at(5).matrix.warnings[0]
+    assert "left out, since they are constant over all samples: side" in both.at(5).matrix.warnings[0].text
 
 
 def counting(function, taken):
@@ -258,7 +258,7 @@ def test_a_result_is_saved_and_loaded(found, tmp_path):
     assert again.at(5).matrix.rows == found.at(5).matrix.rows
     plain = json.loads((tmp_path / "d.json").read_text())
     for wrong, error in (
-        ({**plain, "version": 9}, "version 1; got 9"),
+        ({**plain, "version": 9}, "version 2; got 9"),
         ({**plain, "format": "x"}, '"format": "svcca.class_dynamics"; got another kind of file'),
         ({**plain, "steps": [0]}, "every field of a ClassDynamics; got ClassDynamics: expected a step for each"),
         ({**plain, "matrices": plain["matrices"][:3]}, "every field of a ClassDynamics"),

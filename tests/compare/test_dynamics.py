@@ -364,7 +364,7 @@ def test_a_result_is_saved_and_loaded(states, tmp_path):
     assert (again.layers, again.measure, again.title) == (got.layers, got.measure, got.title)
     plain = json.loads((tmp_path / "d.json").read_text())
     for wrong, error in (
-        ({**plain, "version": 9}, "version 1; got 9"),
+        ({**plain, "version": 9}, "version 2; got 9"),
         ({**plain, "format": "x"}, "another kind of file"),
     ):
         (tmp_path / "w.json").write_text(json.dumps(wrong))

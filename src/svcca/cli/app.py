@@ -20,6 +20,7 @@ from svcca.errors import FileError, InputError, SvccaError, SvccaWarning, messag
 if TYPE_CHECKING:
     from torch import nn
 
+    from svcca.compare.by_measure import ByMeasure
     from svcca.compare.pairs import Network
     from svcca.compare.result import SimilarityMatrix
 
@@ -125,20 +126,21 @@ def compare(
     from svcca.compare.pairs import compare as compare_networks
 
     with _warnings_kept_back():
-        matrix = compare_networks(
+        found = compare_networks(
             networks[0][0],
             networks[1][0] if len(networks) == 2 else None,
             load_inputs(data) if data else None,
             layers=layers,
-            measure=measure or "svcca",
+            measure=measure or ["svcca"],
             observe=observe,
             retained_variance=retained_variance,
             progress=False if quiet else None,
         )
-    matrix = _described(matrix, [title for _, title in networks], shlex.join(["svcca", *sys.argv[1:]]))
+    titles, command = [title for _, title in networks], shlex.join(["svcca", *sys.argv[1:]])
+    matrices = [_described(matrix, titles, command) for matrix in found.values()]
     for path in outputs:
-        _write(matrix, path)
-    _print(matrix, outputs, as_json=as_json, quiet=quiet)
+        _write(matrices, path)
+    _print(matrices, outputs, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -261,13 +263,13 @@ def demo(
     with _warnings_kept_back():
         result = digits.run(progress=False if quiet else None)
     for path in outputs:
-        _write(result.matrix, path)
+        _write([result.matrix], path)
     if not quiet:
         first, second = result.accuracies
         typer.echo(f"Two nets from two seeds read {first:.1%} and {second:.1%} of unseen digits correctly.")
         hits, total = result.matrix.twin_matches()
         typer.echo(f"{hits} of {total} blocks are most similar to their twin in the other net; chance would give 1.")
-    _print(result.matrix, outputs, as_json=False, quiet=quiet)
+    _print([result.matrix], outputs, as_json=False, quiet=quiet)
 
 
 def _networks(
@@ -301,9 +303,8 @@ def _on_device(model: nn.Module, device: str | None) -> nn.Module:
 
 
 def _described(matrix: SimilarityMatrix, titles: list[str], command: str) -> SimilarityMatrix:
-    """Name rows and columns after what the user typed, and record the command, in every measure's matrix."""
-    others = tuple(_described(other, titles, command) for other in matrix.others)
-    return replace(matrix, row_title=titles[0], column_title=titles[-1], command=command, others=others)
+    """Name rows and columns after what the user typed, and record the command."""
+    return replace(matrix, row_title=titles[0], column_title=titles[-1], command=command)
 
 
 def _check_output(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
@@ -319,21 +320,29 @@ def _check_output(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None
         raise FileError(message(f"output {path}", "a folder that can be written to", str(path.parent)))
 
 
-def _write(matrix: SimilarityMatrix, path: Path) -> None:
+def _write(matrices: Sequence[SimilarityMatrix], path: Path) -> None:
+    """Write all matrices as JSON, or the first as a page or a figure."""
     if path.suffix == ".html":
-        matrix.report(path)
+        matrices[0].report(path)
     elif path.suffix == ".json":
-        matrix.save(path)
+        _document(matrices).save(path)
     else:
         from svcca.io.files import write_atomically
 
-        figure, _ = matrix.plot()
+        figure, _ = matrices[0].plot()
         write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=160, bbox_inches="tight"))
 
 
-def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quiet: bool) -> None:
+def _document(matrices: Sequence[SimilarityMatrix]) -> SimilarityMatrix | ByMeasure[SimilarityMatrix]:
+    """The one matrix, or all by their measures."""
+    from svcca.compare.by_measure import ByMeasure
+
+    return matrices[0] if len(matrices) == 1 else ByMeasure(matrices)
+
+
+def _print(matrices: Sequence[SimilarityMatrix], outputs: list[Path], *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(matrix.to_dict(), allow_nan=False))
+        typer.echo(json.dumps(_document(matrices).to_dict(), allow_nan=False))
         return
     if quiet:
         return
@@ -343,7 +352,7 @@ def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quie
     from rich.text import Text
 
     console = Console()
-    for each in (matrix, *matrix.others):
+    for each in matrices:
         title = f"{each.measure} over {each.n_samples:,} samples; chance level up to {each.chance.max():.2f}"
         table = Table(title=title)
         table.add_column(Text(f"{each.row_title} \\ {each.column_title}"))
@@ -354,7 +363,7 @@ def _print(matrix: SimilarityMatrix, outputs: list[Path], *, as_json: bool, quie
         # As wide as it needs: on a narrow terminal a wrapped line can be read, a squeezed column cannot.
         width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
         Console(width=max(console.width, width)).print(table)
-    for warning in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
+    for warning in dict.fromkeys(note for each in matrices for note in each.warnings):
         typer.echo(f"Note: {warning}", err=True)
     for path in outputs:
         typer.echo(f"Wrote {path}")

@@ -23,7 +23,7 @@ from svcca.compare.snapshots import probe_of
 from svcca.core.arrays import ArrayLike, to_tensor
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
-from svcca.measures.registry import get_measure
+from svcca.measures.cca import SVCCA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,11 +165,11 @@ def sensitivity_of(
     columns = {f"target {index}": column for index, column in enumerate(named.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        matrix = compare_sources(
+        (matrix,) = compare_sources(
             source,
             ArraySource(columns, None, "targets"),
             probe,
-            [get_measure("svcca")],
+            [SVCCA()],
             step,
             _with_targets(observe, columns),
             None,
@@ -223,8 +223,8 @@ def logits_in(output: object, where: str, remedy: str) -> Tensor:
 def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> SimilarityMatrix:
     """Put the classes' names in place of numbers. The chance level stands in the result, so it is no warning here."""
     columns = tuple(replace(layer, name=names[layer.name]) for layer in matrix.columns)
-    notes = [note for note in matrix.warnings if "unrelated layers would already give" not in note]
-    return replace(matrix, columns=columns, warnings=tuple(notes), column_title="classes")
+    doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
+    return replace(matrix, columns=columns, warnings=doubts, column_title="classes")
 
 
 def named_targets(targets: Targets, classes: Sequence[str] | None, of: str = "") -> dict[str, Tensor]:

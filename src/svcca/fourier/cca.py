@@ -14,13 +14,16 @@ from torch import Tensor
 from svcca.core.arrays import ArrayLike, check_same_samples, to_maps, to_numpy
 from svcca.core.coherence import Side
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import InputError, message, unknown_option
+from svcca.errors import Doubt, InputError, message, unknown_option
 from svcca.fourier.frequencies import RESIZE, FrequencyGrid, Resize, match_frequencies
 from svcca.fourier.grid import FourierAccumulator
 from svcca.fourier.layers import FourierCoherence
 from svcca.fourier.translation import gap_warnings
-from svcca.measures.cca import announced
-from svcca.measures.registry import Similarity, by_frequency, evaluate, get_measure
+from svcca.measures.cca import SVCCA
+from svcca.measures.evaluate import evaluate
+from svcca.measures.measure import Measure
+from svcca.measures.registry import by_frequency
+from svcca.measures.similarity import Similarity, announced
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,8 @@ class FourierCCAResult(Similarity):
         grid = FrequencyGrid.of(coherence.matching.sizes)
         return np.ma.MaskedArray(to_numpy(grid.plane(means)), mask=to_numpy(grid.plane(counts == 0)))
 
-    def evaluate(self, measure: str) -> Similarity:
-        """Evaluate another measure by name from the same decomposition.
+    def evaluate(self, measure: str | Measure) -> Similarity:
+        """Evaluate another measure, or one by its name, from the same decomposition.
 
         PWCCA weighs by the DFT of each channel in place of its positions.
 
@@ -160,17 +163,11 @@ def fourier_cca(
         match_frequencies(tuple(maps_x.shape[2:]), tuple(maps_y.shape[2:]), resize, "fourier_cca x and y")
     whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
     cut = whole.truncate(step)
-    svcca = evaluate(get_measure("svcca"), cut, WHOLE)
+    found = evaluate(SVCCA(), cut, WHOLE)
     gaps = (whole.x.gap, whole.y.gap)
-    notes = [text for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
+    far = [Doubt("translation", text) for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
     result = FourierCCAResult(
-        measure=svcca.measure,
-        similarity=svcca.similarity,
-        chance=svcca.chance,
-        x_rank=svcca.x_rank,
-        y_rank=svcca.y_rank,
-        n_samples=svcca.n_samples,
-        warnings=(*svcca.warnings, *notes),
+        **vars(found) | {"warnings": (*found.warnings, *far)},
         correlations=to_numpy(cut.correlations),
         x_translation_gap=gaps[0].share,
         y_translation_gap=gaps[1].share,

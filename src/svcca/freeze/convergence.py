@@ -18,6 +18,7 @@ from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SolverError, SvccaWarning, message
 from svcca.freeze.blocks import Block
 from svcca.freeze.cost import Clock
+from svcca.measures.measure import Measure
 from svcca.measures.registry import get_measure
 
 if TYPE_CHECKING:  # torch can be built without it
@@ -37,7 +38,7 @@ class AdaptiveFreezing:
         patience: Number of successive similarities that must reach it.
         every: Steps between snapshots (int), or their fraction of all steps (float).
         start: Step (int) or fraction of all steps (float) before which nothing freezes.
-        measure: Name of the measure.
+        measure: Name of a measure, or a measure.
         observe: Rule for what is a sample and what a feature of the probe set; not "fourier".
         forward: Function forward(model, batch) that runs the model. Default: the model is called with the batch.
 
@@ -50,7 +51,7 @@ class AdaptiveFreezing:
     patience: int = 2
     every: When = 0.05
     start: When = 0.1
-    measure: str = "svcca"
+    measure: str | Measure = "svcca"
     observe: Observe = "auto"
     forward: Forward | None = None
 
@@ -167,7 +168,7 @@ class Convergence:
         if len(recent) < self._schedule.patience or min(value for _, value in recent) < self._schedule.threshold:
             return None
         values = ", ".join(f"{value:.3f} at step {when}" for when, value in recent)
-        return f"{self._measure.name} with the snapshot before at least {self._schedule.threshold:g}: {values}"
+        return f"{self._measure.label} with the snapshot before at least {self._schedule.threshold:g}: {values}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the similarities so far and the last snapshot, which the next is compared with."""

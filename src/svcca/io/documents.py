@@ -42,7 +42,7 @@ class Document:
         """Read a result that `save` wrote.
 
         Raises:
-            FileError: If the file is missing, is no such JSON, or comes from a newer version.
+            FileError: If the file is missing, is no such JSON, or comes from another version.
         """
         return cls.from_dict(read_json(path, cls.__name__), f"load {path}")
 
@@ -51,7 +51,7 @@ class Document:
         """Give the result that `to_dict` wrote; `where` leads the messages (default: this method).
 
         Raises:
-            FileError: If it is no such document, or comes from a newer version.
+            FileError: If it is no such document, or comes from another version.
         """
         where = where or f"{cls.__name__}.from_dict"
         fields = unwrapped_document(plain, cls._FORMAT, cls._VERSION, where)

@@ -64,12 +64,15 @@ def unwrapped_document(plain: Any, kind: str, version: int, where: str) -> dict[
     """Give a JSON object less its format and version, which must be these.
 
     Raises:
-        FileError: If it is another kind of document, or of another version.
+        FileError: If it is another kind of document, or of an older or newer version.
     """
     if not isinstance(plain, dict) or plain.get("format") != kind:
         raise FileError(message(where, f'JSON with "format": "{kind}"', "another kind of file"))
-    if plain.get("version") != version:
-        got, remedy = str(plain.get("version")), "Upgrade svcca to read it"
+    found = plain.get("version")
+    if found != version:
+        older = isinstance(found, int) and found < version
+        remedy = "Compute it again, or read it with the svcca that wrote it" if older else "Upgrade svcca to read it"
+        got = f"{found}, of an older svcca" if older else str(found)
         raise FileError(message(where, f"format version {version}", got, remedy=remedy))
     return {key: value for key, value in plain.items() if key not in ("format", "version")}
 

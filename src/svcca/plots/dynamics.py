@@ -33,7 +33,8 @@ def plot_lines(dynamics: LearningDynamics, ax: Axes | None = None) -> tuple[Figu
     figure, ax = axes_or_new(ax, 7.2, 4.2)
     _draw_lines(ax, dynamics.steps, dynamics.labels, dynamics.curves)
     levels = np.diagonal(dynamics.chance, axis1=1, axis2=2)
-    ax.fill_between(dynamics.steps, 0, levels.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
+    if not np.isnan(levels).any():
+        ax.fill_between(dynamics.steps, 0, levels.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
     reference = "the end" if dynamics.against == "last" else "the step before"
     ax.set_ylabel(f"{dynamics.measure} with {reference}", parse_math=False)
     ax.set_ylim(0, 1.02)

@@ -40,7 +40,7 @@ def colour_scale(matrix: SimilarityMatrix) -> Normalize:
     Negative numbers make it symmetric about 0.
     """
     numbers = np.concatenate([matrix.values.ravel(), matrix.chance.ravel()])
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))  # a chance level that is not known is NaN
     high = 1.0 if high <= 1 + ROUNDING else high
     if low >= -ROUNDING:
         return Normalize(0.0, high, clip=True)
@@ -212,6 +212,8 @@ def _label_bar(matrix: SimilarityMatrix, bar: Colorbar) -> None:
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.set_label(f"{matrix.measure} similarity", fontsize=9, parse_math=False)
+    if np.isnan(matrix.chance).any():
+        return
     low, high = float(matrix.chance.min()), float(matrix.chance.max())
     axes_then_data = bar.ax.get_yaxis_transform()
     bar.ax.plot([-0.35, -0.35], [low, high], transform=axes_then_data, color="black", linewidth=1.2, clip_on=False)

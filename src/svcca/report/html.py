@@ -15,7 +15,6 @@ import jinja2
 import numpy as np
 
 from svcca.io.files import PathLike, write_text
-from svcca.measures.registry import MEASURES
 from svcca.plots.heatmap import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
 
 if TYPE_CHECKING:
@@ -93,14 +92,12 @@ def render(matrix: SimilarityMatrix) -> str:
     n_rows, n_columns = matrix.values.shape
     beside = PAGE_WIDTH - CHARACTER * max(len(elide(label)) for label in matrix.row_labels)
     cell_px = int(min(64, max(15, beside / n_columns - 2)))
-    measure = MEASURES.get(matrix.measure)
     return _template().render(
         matrix=matrix,
         cells=cells,
         best=[max(row, key=lambda cell: float(cell.exact)) for row in cells],
         same_layers=matrix.rows == matrix.columns,
-        definition=measure.definition if measure else "",
-        svd_step=measure.svd_step if measure else matrix.retained_variance < 1,
+        chance_known=not np.isnan(matrix.chance).any(),
         chance=interval(float(matrix.chance.min()), float(matrix.chance.max())),
         n_pairs=n_rows * n_columns,
         n_clear=sum(cell.clear for row in cells for cell in row),
@@ -157,10 +154,10 @@ def _cells(matrix: SimilarityMatrix) -> list[list[Cell]]:
                 value=number(value := float(matrix.values[i, j]), 3),
                 short=number(value, 2),
                 exact=repr(value),
-                chance=number(chance := float(matrix.chance[i, j]), 3),
+                chance="not known" if np.isnan(chance := float(matrix.chance[i, j])) else number(chance, 3),
                 colour=_hex(colours[i, j]),
                 ink=ink_on(colours[i, j]),
-                clear=value > chance + CLEAR_OF_CHANCE,
+                clear=not value <= chance + CLEAR_OF_CHANCE,  # a level that is not known marks nothing
                 position=float(places[0, i, j]),
                 chance_position=float(places[1, i, j]),
             )

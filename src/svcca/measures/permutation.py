@@ -1,4 +1,4 @@
-"""Is a similarity more than chance? Bartlett's test of correlations, and a permutation test of any measure."""
+"""A permutation test of any measure: is a similarity more than random pairings of the rows give?"""
 
 from __future__ import annotations
 
@@ -11,106 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, check_finite, to_numpy, to_tensor
+from svcca.core.arrays import ArrayLike
 from svcca.core.coherence import Coherence
-from svcca.core.linalg import FLOAT64_EPS
 from svcca.core.scatter import cross_product
-from svcca.errors import InputError, NonFiniteError, SampleError, message
+from svcca.core.solvers import coherence_of
+from svcca.core.subspace import WHOLE, SVDStep
+from svcca.errors import InputError, NonFiniteError, message
+from svcca.measures.measure import Measure
+from svcca.measures.registry import get_measure
 from svcca.progress import track
 
 _BATCH_ELEMENTS = 2**23
 """Numbers in one batch of permuted bases: 64 MB, and products large enough to run at full speed."""
-
-
-@dataclass(frozen=True, eq=False)
-class BartlettTest:
-    """Bartlett's test of "all correlations beyond the first k are zero", for every k = 0 .. r - 1.
-
-    Attributes:
-        statistics: T_k, (r,), float64, at least 0; infinite where a correlation beyond the first k is exactly 1.
-        degrees_of_freedom: Of the chi-squared law of T_k, (x_rank - k) (y_rank - k), (r,), int64.
-        p_values: Probability of at least T_k if the statement is true, (r,), float64, in [0, 1].
-    """
-
-    statistics: npt.NDArray[np.float64]
-    degrees_of_freedom: npt.NDArray[np.int64]
-    p_values: npt.NDArray[np.float64]
-
-    def n_significant(self, level: float = 0.05) -> int:
-        """Number of correlations that are more than chance: the first k whose statement is not rejected.
-
-        Args:
-            level: Probability of counting one too many, in (0, 1). Default 0.05.
-
-        Raises:
-            InputError: If the level is outside (0, 1).
-        """
-        if not 0 < level < 1:
-            raise InputError(message("n_significant level", "a probability in (0, 1)", str(level)))
-        kept = np.flatnonzero(self.p_values > level)
-        return int(kept[0]) if kept.size else len(self.p_values)
-
-
-def bartlett(correlations: ArrayLike, x_rank: int, y_rank: int, n_samples: int) -> BartlettTest:
-    """Test how many canonical correlations of two real layers are more than chance.
-
-    T_k = -(m - k - (a + b + 1) / 2 + sum_{i<=k} rho_i^-2) log prod_{i>k} (1 - rho_i^2), m = n_samples - 1, a and b the
-    ranks, is close to chi-squared with (a - k)(b - k) degrees of freedom if all correlations beyond the first k are
-    zero and the rows are independent and near Gaussian.
-
-    The approximation needs samples. With k = 0 and no true correlation it rejects at the 5% level in 5% of cases at
-    m = 2 (a + b) for ranks up to 3, but in 9% for ranks 10 and 20 and in 17% for 50 and 50; in 6% at m = 4 (a + b) and
-    above (simulated). `permutation_null` has no such limit. Rows that depend on each other (pixels of one image,
-    tokens of one text) count for less than their number, and the p-values are then too small.
-
-    Args:
-        correlations: All canonical correlations, (min(x_rank, y_rank),), largest first, in [0, 1].
-        x_rank: Directions of x that took part; for SVCCA the kept ones.
-        y_rank: Directions of y.
-        n_samples: Number of samples.
-
-    Returns:
-        Statistics, degrees of freedom and p-values, one entry for each k.
-
-    Raises:
-        InputError: If the correlations are none, or not as many as the ranks allow.
-        NonFiniteError: If one of them is NaN.
-        SampleError: If x_rank + y_rank > n_samples - 1, where some correlations are 1 whatever the data.
-
-    References:
-        Bartlett (1947), "Multivariate analysis". Lawley (1959), "Tests of significance in canonical analysis". Muirhead
-        (1982), "Aspects of multivariate statistical theory", section 11.3.6, whose n is m here.
-
-    >>> import numpy as np
-    >>> test = bartlett(np.array([0.9, 0.4, 0.05]), 3, 4, 200)
-    >>> test.degrees_of_freedom, test.n_significant()
-    (array([12,  6,  2]), 2)
-    """
-    rho = _checked_correlations(correlations, x_rank, y_rank)
-    if x_rank + y_rank > n_samples - 1:
-        raise SampleError(
-            message(
-                "bartlett",
-                f"more samples than x_rank + y_rank = {x_rank + y_rank}",
-                str(n_samples),
-                "Some correlations are 1 whatever the layers hold",
-                "Use more samples, or keep fewer directions",
-            )
-        )
-    k = np.arange(len(rho))
-    squares = np.where(rho < FLOAT64_EPS, 0.0, rho**2)  # what rounding leaves of a zero is one
-    with np.errstate(divide="ignore"):  # a correlation of 1 gives an infinite statistic
-        log_rest = np.cumsum(np.log1p(-squares)[::-1])[::-1]
-        explained = np.concatenate([[0.0], np.cumsum(1 / squares)[:-1]])
-    factor = n_samples - 1 - k - (x_rank + y_rank + 1) / 2 + explained
-    # Behind a correlation of zero the rest is zero as well: nothing to reject, however infinite the factor.
-    rejectable = log_rest < 0
-    statistics = np.zeros(len(rho))
-    statistics[rejectable] = -log_rest[rejectable] * factor[rejectable]
-    freedom = (x_rank - k) * (y_rank - k)
-    from scipy.special import chdtrc
-
-    return BartlettTest(statistics, freedom, chdtrc(freedom, statistics))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +55,46 @@ class PermutationTest:
         return float(np.quantile(self.null, share))
 
 
+def permutation_test(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    measure: str | Measure = "svcca",
+    retained_variance: float = 0.99,
+    n_permutations: int = 1000,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> PermutationTest:
+    """Whether two layers are more similar than under random pairings of their rows, and what these give.
+
+    Only the small bases are permuted: each layer is decomposed once.
+
+    Args:
+        x: Activations (n_samples, p).
+        y: Activations (n_samples, q) of the same samples in the same order.
+        measure: Name of a measure, or a measure.
+        retained_variance: Share of variance that measures with an SVD step keep.
+        n_permutations: Number of random pairings.
+        seed: Seed of the random pairings.
+        progress: Whether to show a bar; None: on a terminal.
+
+    Returns:
+        Observed value, the values under random pairings, the p-value and the chance level they imply.
+
+    Raises:
+        InputError: As `cca`; UnknownOptionError for a measure that does not exist.
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(200, 3))
+    >>> permutation_test(x, x + np.random.default_rng(1).normal(size=(200, 3)), n_permutations=99).p_value
+    0.01
+    """
+    chosen = get_measure(measure)
+    step = SVDStep(retained_variance) if chosen.svd_step else WHOLE
+    coherence = coherence_of(x, y, step=step, rows_needed=True)
+    return permutation_null(coherence, chosen.value, n_permutations, seed, progress)
+
+
 def permutation_null(
     coherence: Coherence,
     statistic: Callable[[Coherence], float],
@@ -157,8 +109,8 @@ def permutation_null(
     (pixels) make the p-value too small.
 
     Args:
-        coherence: The pair, with both bases in memory (`Coherence.from_rows`); cut by `keep` for SVCCA.
-        statistic: Measure of a pair, larger for more similar layers, such as those of `svcca.core.measures`.
+        coherence: The pair, with both bases in memory (`Coherence.from_rows`); cut by `truncate` for SVCCA.
+        statistic: Measure of a pair, larger for more similar layers, such as `Measure.value`.
         n_permutations: Random matchings to draw. Default 1000; the p-value is 1 / (1 + n_permutations) at the least.
         seed: Seed of the matchings. The same seed gives the same result; no global generator is touched.
         progress: Show a progress bar; None shows it only on a terminal.
@@ -231,29 +183,3 @@ def _finite(value: float, where: str) -> float:
         # NaN would compare as never reached, which reads as a perfect p-value.
         raise NonFiniteError(message("permutation_null", "a finite statistic", f"{value} for {where}"))
     return float(value)
-
-
-def _checked_correlations(correlations: ArrayLike, x_rank: int, y_rank: int) -> npt.NDArray[np.float64]:
-    where = "bartlett correlations"
-    tensor = to_tensor(correlations, where)
-    if tensor.ndim != 1 or len(tensor) != min(x_rank, y_rank) or len(tensor) == 0 or tensor.is_complex():
-        raise InputError(
-            message(
-                where,
-                f"min(x_rank, y_rank) = {min(x_rank, y_rank)} real values, at least 1",
-                f"shape {tuple(tensor.shape)}, {str(tensor.dtype).removeprefix('torch.')}",
-                remedy="Pass all of them, the small ones included",
-            )
-        )
-    check_finite(tensor, where)
-    rho = to_numpy(tensor).astype(np.float64)
-    if rho.min() < 0 or rho.max() > 1 or bool((np.diff(rho) > 0).any()):
-        raise InputError(
-            message(
-                where,
-                "values in [0, 1], largest first",
-                f"values from {rho.min():.6g} to {rho.max():.6g}, the first {rho[0]:.6g}",
-                remedy="Sort them, and clip what rounding put beyond 1",
-            )
-        )
-    return rho

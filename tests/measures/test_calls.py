@@ -1,5 +1,6 @@
-"""Every measure as one call: values, options, PLS, PCA, permutation test, distances, several at once."""
+"""Every measure as one call: values, options, distances, several at once, refusals, on a GPU."""
 
+import inspect
 import math
 import warnings
 
@@ -9,16 +10,18 @@ import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.cross_decomposition import PLSSVD
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 import reference as ref
+from every_measure import EVERY
+from svcca import measures
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError, SvccaWarning, UnknownOptionError
-from svcca.measures import functional
-from svcca.measures.cca import CCAResult, cca, svcca
-from svcca.measures.functional import (
+from svcca.measures import (
+    MEASURES,
+    CCAResult,
+    Similarity,
+    cca,
     linear_cka,
     linear_regression_r2,
     pca,
@@ -30,9 +33,9 @@ from svcca.measures.functional import (
     pwcca,
     r2_cca,
     similarities,
+    svcca,
     svcca_weighted,
 )
-from svcca.measures.registry import MEASURES, Similarity, get_measure
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 5)
@@ -42,13 +45,13 @@ TOLERANCE = ref.rounding(100, 30)
 
 CALLS = {
     "pwcca": pwcca,
-    "pwcca_x": lambda x, y: pwcca(x, y, side="x"),
-    "pwcca_y": lambda x, y: pwcca(x, y, side="y"),
-    "pwcca_mean": lambda x, y: pwcca(x, y, side="mean"),
-    "pwcca_squared": lambda x, y: pwcca(x, y, squared=True),
+    "pwcca(side='x')": lambda x, y: pwcca(x, y, side="x"),
+    "pwcca(side='y')": lambda x, y: pwcca(x, y, side="y"),
+    "pwcca(side='mean')": lambda x, y: pwcca(x, y, side="mean"),
+    "pwcca(squared=True)": lambda x, y: pwcca(x, y, squared=True),
     "svcca_weighted": svcca_weighted,
-    "svcca_weighted_y": lambda x, y: svcca_weighted(x, y, side="y"),
-    "svcca_weighted_mean": lambda x, y: svcca_weighted(x, y, side="mean"),
+    "svcca_weighted(side='y')": lambda x, y: svcca_weighted(x, y, side="y"),
+    "svcca_weighted(side='mean')": lambda x, y: svcca_weighted(x, y, side="mean"),
     "r2_cca": r2_cca,
     "linear_cka": linear_cka,
     "linear_cka_debiased": lambda x, y: linear_cka(x, y, debiased=True),
@@ -56,13 +59,13 @@ CALLS = {
     "linear_regression_r2": linear_regression_r2,
 }
 every_call = pytest.mark.parametrize("name", CALLS)
-THROUGH_SIMILARITIES = [name for name in MEASURES if name not in CALLS]
+THROUGH_SIMILARITIES = [name for name in EVERY if name not in CALLS]
 
 WHATEVER = {
     "pls": pls,
     "procrustes_distance": procrustes_distance,
     "procrustes_angle": procrustes_angle,
-    "similarities": lambda x, y: similarities(x, y, list(MEASURES)),
+    "similarities": lambda x, y: similarities(x, y, list(EVERY.values())),
     "permutation_test": lambda x, y: permutation_test(x, y, n_permutations=1),
     **CALLS,
 }
@@ -79,7 +82,7 @@ def test_each_call_is_its_oracle_under_its_registered_name(name, seed, p, q):
     result = CALLS[name](x, y)
     assert type(result) is Similarity
     assert (result.measure, result.n_samples, result.warnings) == (name, 100, ())
-    tolerance = (1e4 if MEASURES[name].svd_step else 1) * TOLERANCE  # directions at the cut mix over a gap
+    tolerance = (1e4 if EVERY[name].svd_step else 1) * TOLERANCE  # directions at the cut mix over a gap
     assert result.similarity == pytest.approx(ref.MEASURES[name](x, y, 0.99), abs=tolerance)
     assert float(result) == result.similarity
 
@@ -89,8 +92,8 @@ def test_each_call_is_its_oracle_under_its_registered_name(name, seed, p, q):
 @given(seed=seeds, p=widths, q=widths)
 def test_a_measure_without_a_call_of_its_own_is_had_by_name(name, seed, p, q):
     x, y = ref.related(seed, 100, p, q)
-    tolerance = (1e4 if MEASURES[name].svd_step else 1) * TOLERANCE
-    got = similarities(x, y, [name])[name].similarity
+    tolerance = (1e4 if EVERY[name].svd_step else 1) * TOLERANCE
+    got = similarities(x, y, [EVERY[name]])[name].similarity
     assert got == pytest.approx(ref.MEASURES[name](x, y, 0.99), abs=tolerance)
 
 
@@ -102,11 +105,11 @@ def test_wide_layers_give_what_their_latent_layers_give(name):
     rng = np.random.default_rng(1)
     x, y = latent_x @ ref.orthogonal(rng, 150)[:4], latent_y @ ref.orthogonal(rng, 120)[:3]
     result = CALLS[name](x, y)
-    if not name.startswith("pwcca") or name == "pwcca_squared":
+    if not name.startswith("pwcca") or name == "pwcca(squared=True)":
         # Of the wide pair y is the narrower one, as of the latent pair.
         assert result.similarity == pytest.approx(CALLS[name](latent_x, latent_y).similarity, abs=10 * TOLERANCE)
     else:
-        side = {"pwcca": "y", "pwcca_x": "x", "pwcca_y": "y", "pwcca_mean": "mean"}[name]
+        side = {"pwcca": "y", "pwcca(side='x')": "x", "pwcca(side='y')": "y", "pwcca(side='mean')": "mean"}[name]
         weights = {}
         h_x, h_y, rho = ref.variates(x, y, 4, 3)
         for one, h, layer in (("x", h_x, x), ("y", h_y, y)):
@@ -177,13 +180,12 @@ def test_debiased_cka_recovers_the_alignment_of_a_population_from_few_samples():
     [
         (lambda x, y: pwcca(x, y, side="both"), "pwcca: expected side to be one of narrower, x, y, mean; got 'both'"),
         (lambda x, y: svcca_weighted(x, y, side="narrower"), "svcca_weighted: expected side to be one of x, y, mean"),
-        (lambda x, y: pwcca(x, y, side="y", squared=True), "pwcca squared: expected side to be one of narrower; got"),
         (lambda x, y: similarities(x, y, ["cca", "ccca"]), "measure: expected measure to be one of svcca, svcca_r2"),
         (lambda x, y: permutation_test(x, y, measure="r2"), "measure: expected measure to be one of svcca, svcca_r2"),
         (lambda x, y: svcca(x, y, by="energy"), "SVD step: expected by to be one of variance, singular_values; got"),
         (lambda x, y: similarities(x, y, ["cca"], precision="f4"), "precision to be one of float64, float32; got 'f4'"),
     ],
-    ids=["pwcca", "weighted", "squared", "similarities", "permutation", "by", "precision"],
+    ids=["pwcca", "weighted", "similarities", "permutation", "by", "precision"],
 )
 def test_an_unknown_choice_lists_the_known_ones(call, text):
     with pytest.raises(UnknownOptionError, match=text):
@@ -259,8 +261,8 @@ def test_a_second_smaller_cut_counts_from_the_whole_layer(by):
 @few
 def test_all_at_once_are_what_each_is_alone(seed, p, q):
     x, y = ref.related(seed, 100, p, q)
-    for name, result in similarities(x, y, list(MEASURES)).items():
-        alone = similarities(x, y, [name])[name]
+    for name, result in similarities(x, y, list(EVERY.values())).items():
+        alone = similarities(x, y, [EVERY[name]])[name]
         assert (result.measure, result.x_rank, result.y_rank) == (name, alone.x_rank, alone.y_rank)
         assert result.similarity == pytest.approx(alone.similarity, abs=TOLERANCE)
         assert result.chance == pytest.approx(alone.chance, rel=TOLERANCE)
@@ -282,7 +284,7 @@ def test_all_at_once_take_one_decomposition_a_layer(monkeypatch, p, q):
     monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: calls.append(matrix.shape) or original(matrix))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)  # 120 units over 100 samples
-        similarities(x, y, list(MEASURES))
+        similarities(x, y, list(EVERY.values()))
     assert len(calls) == 2
 
 
@@ -295,10 +297,10 @@ def test_no_measure_at_all_gives_nothing():
     assert similarities(*ref.related(0, 100, 4, 3), []) == {}
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", EVERY)
 def test_each_call_agrees_with_cca_and_svcca_on_ranks(name):
     x, y = ref.gaussian(0, 200, 4) * [10.0, 5.0, 1.0, 0.1], ref.gaussian(1, 200, 3)
-    result, whole = similarities(x, y, [name])[name], svcca if MEASURES[name].svd_step else cca
+    result, whole = similarities(x, y, [EVERY[name]])[name], svcca if EVERY[name].svd_step else cca
     assert (result.x_rank, result.y_rank) == (whole(x, y).x_rank, whole(x, y).y_rank)
 
 
@@ -318,7 +320,9 @@ def test_each_measure_asked_for_is_warned_of():
     noise = ref.gaussian(0, 12, 15), ref.gaussian(1, 12, 12)
     with pytest.warns(SvccaWarning) as caught:
         results = similarities(*noise, ["cca", "linear_cka", "linear_cka_debiased"])
-    assert [str(w.message) for w in caught] == [*results["cca"].warnings, *results["linear_cka"].warnings]
+    assert [str(w.message) for w in caught] == [
+        str(d) for d in (*results["cca"].warnings, *results["linear_cka"].warnings)
+    ]
     assert "1 whatever the layers hold" in str(caught[0].message)
     assert results["linear_cka_debiased"].warnings == ()
 
@@ -326,7 +330,7 @@ def test_each_measure_asked_for_is_warned_of():
 @pytest.mark.parametrize("solver", ["eigh", "svd"])
 def test_a_solvers_fallback_is_recorded_and_changes_no_value(monkeypatch, solver):
     x, y = ref.planted(0, 100, 4, 3, [0.9, 0.5, 0.2])
-    expected = {name: result.similarity for name, result in similarities(x, y, list(MEASURES)).items()}
+    expected = {name: result.similarity for name, result in similarities(x, y, list(EVERY.values())).items()}
     original, calls = getattr(torch.linalg, solver), []
 
     def once(matrix, **options):
@@ -337,11 +341,13 @@ def test_a_solvers_fallback_is_recorded_and_changes_no_value(monkeypatch, solver
 
     monkeypatch.setattr(torch.linalg, solver, once)
     with pytest.warns(SvccaWarning, match="did not converge"):
-        results = similarities(x, y, list(MEASURES))
+        results = similarities(x, y, list(EVERY.values()))
     for name, value in expected.items():
         assert results[name].similarity == pytest.approx(value, abs=TOLERANCE)
-    noted = [result for result in results.values() if any("did not converge" in text for text in result.warnings)]
-    assert noted if solver == "svd" else len(noted) == len(MEASURES)
+    noted = [
+        result for result in results.values() if any("did not converge" in doubt.text for doubt in result.warnings)
+    ]
+    assert noted if solver == "svd" else len(noted) == len(EVERY)
 
 
 # -- distances --------------------------------------------------------------------------------------------------------
@@ -386,120 +392,6 @@ def test_orthogonal_layers_are_as_far_apart_as_can_be():
     assert procrustes_angle(u[:, :3], u[:, 3:]) == pytest.approx(math.pi / 2, abs=TOLERANCE)
 
 
-# -- PLS --------------------------------------------------------------------------------------------------------------
-
-
-@given(seed=seeds, p=widths, q=widths)
-def test_pls_is_the_svd_of_the_cross_covariance(seed, p, q):
-    x, y = ref.related(seed, 100, p, q)
-    result, r = pls(x, y), min(p, q)
-    cross = ref.centred(x).T @ ref.centred(y) / 99
-    expected = np.linalg.svd(cross, compute_uv=False)
-    scale = expected[0]
-    np.testing.assert_allclose(result.covariances, expected, rtol=0, atol=TOLERANCE * scale)
-    np.testing.assert_allclose(result.covariance_ratio, expected**2 / (expected**2).sum(), rtol=0, atol=TOLERANCE)
-    assert (result.x_directions.shape, result.y_directions.shape, result.n_samples) == ((p, r), (q, r), 100)
-    rebuilt = result.x_directions * result.covariances @ result.y_directions.T
-    np.testing.assert_allclose(rebuilt, cross, rtol=0, atol=TOLERANCE * scale)
-    np.testing.assert_allclose(result.x_directions.T @ result.x_directions, np.eye(r), rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(result.y_directions.T @ result.y_directions, np.eye(r), rtol=0, atol=TOLERANCE)
-    pivots = np.take_along_axis(result.x_directions, np.abs(result.x_directions).argmax(axis=0)[None], axis=0)
-    assert (pivots > 0).all()
-    np.testing.assert_allclose(result.x_mean, x.mean(axis=0), rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(result.y_mean, y.mean(axis=0), rtol=0, atol=TOLERANCE)
-
-
-def test_pls_directions_are_scikit_learns_up_to_sign():
-    x, y = ref.gaussian(0, 300, 5) * [5.0, 3.0, 2.0, 1.0, 0.5], ref.gaussian(1, 300, 3)
-    y[:, :3] += x[:, :3]
-    result, peer = pls(x, y), PLSSVD(n_components=3, scale=False).fit(x, y)
-    overlaps = np.abs(result.x_directions.T @ peer.x_weights_), np.abs(result.y_directions.T @ peer.y_weights_)
-    for overlap in overlaps:
-        np.testing.assert_allclose(overlap, np.eye(3), rtol=0, atol=1e3 * TOLERANCE)
-
-
-def test_pls_variates_have_the_covariances_and_nothing_across():
-    x, y = ref.related(2, 100, 4, 5)
-    result = pls(x, y)
-    u, v = (x - result.x_mean) @ result.x_directions, (y - result.y_mean) @ result.y_directions
-    got = u.T @ v / 99
-    np.testing.assert_allclose(got, np.diag(result.covariances), rtol=0, atol=TOLERANCE * result.covariances[0])
-
-
-def test_pls_of_complex_layers_is_the_svd_of_their_cross_covariance():
-    x = ref.gaussian(0, 100, 3) + 1j * ref.gaussian(1, 100, 3)
-    y = x[:, :2] * (1 + 2j) + ref.gaussian(2, 100, 2)
-    result = pls(x, y)
-    cross = ref.centred(x).conj().T @ ref.centred(y) / 99
-    rebuilt = result.x_directions * result.covariances @ result.y_directions.conj().T
-    np.testing.assert_allclose(rebuilt, cross, rtol=0, atol=TOLERANCE * result.covariances[0])
-
-
-def test_pls_of_wide_layers_is_the_svd_of_their_cross_covariance():
-    x, y = ref.gaussian(0, 30, 50), ref.gaussian(1, 30, 4)
-    result = pls(x, y)
-    expected = np.linalg.svd(ref.centred(x).T @ ref.centred(y) / 29, compute_uv=False)
-    np.testing.assert_allclose(result.covariances, expected, rtol=0, atol=TOLERANCE * expected[0])
-
-
-# -- PCA --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(100, 6), (20, 50)], ids=["tall", "wide"])
-def test_pca_is_scikit_learns(shape):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=shape) * 1.3 ** -np.arange(shape[1]) + rng.normal(size=shape[1])
-    result = pca(x)
-    rank = min(shape[0] - 1, shape[1])
-    peer = PCA(svd_solver="full").fit(x)
-    scale = peer.singular_values_[0]
-    assert result.singular_values.shape == (rank,)
-    np.testing.assert_allclose(result.singular_values, peer.singular_values_[:rank], rtol=0, atol=TOLERANCE * scale)
-    np.testing.assert_allclose(result.explained_variance_ratio, peer.explained_variance_ratio_[:rank], atol=TOLERANCE)
-    np.testing.assert_allclose(result.mean, peer.mean_, rtol=0, atol=TOLERANCE)
-    overlap = np.abs(peer.components_[:rank] @ result.directions)
-    np.testing.assert_allclose(overlap, np.eye(rank), rtol=0, atol=1e3 * TOLERANCE)
-    assert result.n_samples == shape[0]
-
-
-@given(seed=seeds, p=st.integers(1, 8))
-def test_effective_dimensions_are_the_oracles(seed, p):
-    x = ref.related(seed, 100, p, 1)[0]
-    result = pca(x)
-    assert result.rank_99 == ref.kept_rank(x, 0.99)
-    assert result.participation_ratio == pytest.approx(ref.participation_ratio(x), rel=TOLERANCE)
-    assert result.entropy_dimension == pytest.approx(ref.entropy_dimension(x), rel=TOLERANCE)
-    assert 1 - TOLERANCE <= result.participation_ratio <= result.entropy_dimension + TOLERANCE <= p + 2 * TOLERANCE
-
-
-@given(seed=seeds, scale=st.sampled_from([1e-8, 1e8]), offset=st.sampled_from([0.0, 100.0]))
-def test_effective_dimensions_mind_neither_scale_nor_offset_nor_rotation(seed, scale, offset):
-    x = ref.related(seed, 100, 5, 1)[0]
-    plain = pca(x)
-    moved = pca(scale * (x @ ref.orthogonal(np.random.default_rng(seed), 5) + offset))
-    assert moved.participation_ratio == pytest.approx(plain.participation_ratio, rel=100 * TOLERANCE)
-    assert moved.entropy_dimension == pytest.approx(plain.entropy_dimension, rel=100 * TOLERANCE)
-    assert moved.rank_99 == plain.rank_99
-
-
-def test_directions_of_a_layer_have_a_positive_largest_loading():
-    for shape in ((100, 6), (20, 50)):
-        directions = pca(ref.gaussian(0, *shape)).directions
-        assert (np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0) > 0).all()
-
-
-def test_duplicated_and_constant_units_add_no_direction():
-    x = ref.related(0, 100, 3, 1)[0]
-    result = pca(np.hstack([x, x[:, :1], np.full((100, 1), 3000.0)]))
-    assert result.directions.shape == (5, 3)
-    assert np.isfinite(result.singular_values).all()
-
-
-def test_a_constant_layer_has_no_principal_direction():
-    with pytest.raises(RankError, match=r"^pca x: expected activations that vary between samples"):
-        pca(np.full((100, 3), 0.1))
-
-
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -524,77 +416,19 @@ def test_unequal_rows_are_refused_by_every_call(name):
         WHATEVER[name](ref.gaussian(0, 100, 3), ref.gaussian(1, 99, 3))
 
 
-# -- permutation test -------------------------------------------------------------------------------------------------
-
-
-def test_a_permutation_test_is_the_measure_over_shuffled_rows():
-    x, y = ref.related(0, 60, 3, 2)
-    test = permutation_test(x, y, measure="procrustes", n_permutations=7, seed=3)
-    rng = np.random.default_rng(3)
-    expected = [ref.procrustes(x, y[rng.permutation(60)]) for _ in range(7)]
-    np.testing.assert_allclose(test.null, expected, rtol=0, atol=TOLERANCE)
-    assert test.observed == pytest.approx(ref.procrustes(x, y), abs=TOLERANCE)
-    assert test.p_value == (1 + sum(value >= test.observed for value in expected)) / 8
-    assert test.level == pytest.approx(np.mean(expected), abs=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_every_measure_can_be_tested_by_permutation(name):
-    x, y = ref.related(0, 60, 4, 3)
-    test = permutation_test(x, y, measure=name, retained_variance=0.9, n_permutations=19)
-    assert test.observed == pytest.approx(ref.MEASURES[name](x, y, 0.9), abs=1e3 * TOLERANCE)
-    assert test.null.shape == (19,)
-    assert np.isfinite(test.null).all()
-    assert test.null.max() < test.observed
-    assert test.p_value == 1 / 20
-
-
-def test_unrelated_layers_are_not_significant_and_related_ones_are():
-    x, y = ref.gaussian(0, 100, 3), ref.gaussian(1, 100, 3)
-    assert permutation_test(x, y, n_permutations=99).p_value > 0.05
-    assert permutation_test(x, x + 3 * y, n_permutations=99).p_value == 0.01
-
-
-def test_a_seed_gives_the_same_permutations_and_no_global_generator_is_touched():
-    x, y = ref.related(0, 60, 3, 2)
-    before = np.random.get_state()[1].copy(), torch.random.get_rng_state()  # noqa: NPY002 - it is what is watched
-    first, again = (permutation_test(x, y, n_permutations=9, seed=5).null for _ in range(2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, permutation_test(x, y, n_permutations=9, seed=6).null)
-    assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
-    assert torch.equal(before[1], torch.random.get_rng_state())
-
-
-def test_a_permutation_test_decomposes_each_layer_once(monkeypatch):
-    x, y = ref.related(0, 60, 3, 2)
-    original, calls = torch.linalg.eigh, []
-    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: calls.append(matrix.shape) or original(matrix))
-    permutation_test(x, y, n_permutations=9)
-    assert len(calls) == 2
-
-
 # -- every dtype and container ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_narrow_floats_give_every_measure_in_float64(dtype):
     x, y = (torch.from_numpy(layer).to(dtype) for layer in ref.related(0, 100, 4, 3))
-    got = similarities(x, y, list(MEASURES))
+    got = similarities(x, y, list(EVERY.values()))
     wide = [z.double().numpy() for z in (x, y)]
     for name, result in got.items():
-        tolerance = (1e3 if MEASURES[name].svd_step else 1) * TOLERANCE
+        tolerance = (1e3 if EVERY[name].svd_step else 1) * TOLERANCE
         assert result.similarity == pytest.approx(ref.MEASURES[name](*wide, 0.99), abs=tolerance), name
         assert type(result.similarity) is float
         assert type(result.chance) is float
-
-
-@pytest.mark.parametrize("function", [pca, lambda x: pls(x, x[:, :2])], ids=["pca", "pls"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_results_are_numpy_float64(function, dtype):
-    result = function(torch.from_numpy(ref.related(0, 100, 4, 1)[0]).to(dtype))
-    arrays = [value for value in vars(result).values() if not isinstance(value, (int, float))]
-    assert arrays
-    assert all(type(array) is np.ndarray and array.dtype == np.float64 for array in arrays)
 
 
 # -- on a GPU ---------------------------------------------------------------------------------------------------------
@@ -633,8 +467,8 @@ def test_a_gpu_gives_the_same_correlations_and_directions(function, route, shape
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_a_gpu_gives_the_same_measures(precision):
     here, there = _devices(*ref.related(0, 200, 6, 5))
-    names = list(MEASURES)
-    expected, got = (similarities(x, y, names, precision=precision) for x, y in (here, there))
+    names = list(EVERY)
+    expected, got = (similarities(x, y, list(EVERY.values()), precision=precision) for x, y in (here, there))
     tolerance = TOLERANCE if precision == "float64" else 2e-5  # section 3 of the definitions, for condition 10
     for name in names:
         assert type(got[name].similarity) is float
@@ -657,7 +491,7 @@ def test_a_gpu_gives_the_same_pls_pca_and_permutation_test():
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("measure", [name for name, measure in MEASURES.items() if not measure.needs_rows])
+@pytest.mark.parametrize("measure", [measure for measure in EVERY.values() if not measure.needs_rows])
 def test_a_gpu_gives_the_same_comparison_of_mappings(measure):
     from svcca import compare
 
@@ -669,12 +503,11 @@ def test_a_gpu_gives_the_same_comparison_of_mappings(measure):
     np.testing.assert_allclose(got.chance, expected.chance, rtol=0, atol=1e3 * TOLERANCE)
 
 
-def test_every_public_function_of_the_module_is_tested_here():
-    here = functional.__name__
-    public = {name for name, value in vars(functional).items() if getattr(value, "__module__", "") == here}
+def test_every_call_of_the_package_is_tested_here():
+    calls = {name for name in measures.__all__ if inspect.isfunction(getattr(measures, name))}
     named = {"similarities", "pca", "pls", "permutation_test", "procrustes_distance", "procrustes_angle"}
     named |= {"pwcca", "svcca_weighted", "r2_cca", "linear_cka", "procrustes", "linear_regression_r2"}
-    assert {name for name in public if not name.startswith("_")} - {"PLSResult", "PCAResult"} == named
+    assert calls - {"svcca", "cca", "bartlett"} == named  # these have files of their own
 
 
 def test_a_whole_step_is_the_same_as_none():
@@ -682,4 +515,4 @@ def test_a_whole_step_is_the_same_as_none():
     uncut = similarities(x, y, ["svcca"], retained_variance=1.0)["svcca"].similarity
     assert uncut == pytest.approx(cca(x, y).similarity, abs=TOLERANCE)
     assert SVDStep(1.0) == WHOLE
-    assert get_measure("cca").svd_step is False
+    assert MEASURES["cca"].svd_step is False
