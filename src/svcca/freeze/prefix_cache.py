@@ -91,7 +91,7 @@ class PrefixCache:
 
     def _begin(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Prepare a forward pass in training: skip the prefix where every sample is known, or keep its rows."""
-        self._pass.close()  # an exception may have ended the pass before
+        self._abandon()  # an interrupt may have ended the pass before
         self.n_skipped = 0
         if not torch.is_grad_enabled():
             return
@@ -114,7 +114,13 @@ class PrefixCache:
             self._prefixes = [newest]
 
     def _end(self, inputs: object, output: object) -> None:
+        if output is None:  # an exception ended the pass
+            self._abandon()
         self._pass.close()
+
+    def _abandon(self) -> None:
+        """Leave a pass that did not come to its end, without a check that it came to that of the prefix."""
+        self._pass.__exit__(Exception, Exception(), None)
 
     def _find(self, n_blocks: int, frozen: Sequence[nn.Module], call: Call) -> None:
         try:
