@@ -16,6 +16,7 @@ import svcca
 from svcca.cli import app as cli
 from svcca.compare.by_measure import ByMeasure
 from svcca.compare.result import SimilarityMatrix
+from svcca.compress import CompressionReport
 
 NETS = """
 import torch
@@ -343,7 +344,7 @@ def test_a_loss_is_measured_by_a_function_of_the_users_and_reported(nets):
     words = ["--max-loss", "0.01", "-e", f"{nets.__name__}:accuracy", "-o", "s.pt", "--report", "report.json"]
     result = run(*compress(nets, *words))
     smaller = svcca.compress(network(nets), nets.loader(), max_loss=0.01, evaluate=nets.accuracy)
-    report = svcca.CompressionReport.load("report.json")
+    report = CompressionReport.load("report.json")
     assert report.after.accuracy == nets.accuracy(smaller)
     assert report.before.accuracy == nets.accuracy(network(nets))
     assert report.after.parameters == sum(parameter.numel() for parameter in smaller.parameters())
