@@ -5,6 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "FileError",
+    "InputError",
+    "LayerError",
+    "NonFiniteError",
+    "RankError",
+    "SampleError",
+    "SolverError",
+    "SvccaError",
+    "SvccaWarning",
+    "UnknownOptionError",
+]
+
 
 class SvccaError(Exception):
     """Base of every error that this package raises on purpose."""

@@ -16,6 +16,8 @@ from svcca.freeze.freeze import Cache, FreezeTraining
 from svcca.freeze.frozen import training_group
 from svcca.freeze.schedules import Schedule
 
+__all__ = ["FreezeTrainingCallback"]
+
 
 class FreezeTrainingCallback(Callback):
     """Freezes the network of a LightningModule block by block; saved and resumed with the Trainer's checkpoints.
