@@ -73,7 +73,7 @@ def test_the_table_holds_the_numbers_of_many_layers_in_a_narrow_window(here, mon
 
 def test_names_that_read_like_markup_are_printed_as_they_are(here):
     svcca.save_activations(here / "c.npz", {"[bold]x[/bold]": reference.gaussian(0, 400, 3)})
-    assert "[bold]x[/bold]" in run("compare", "c.npz").stdout
+    assert run("compare", "c.npz").stdout.count("[bold]x[/bold]") == 2  # of the row and of the column
 
 
 def test_several_measures_are_a_table_each_in_the_order_in_which_they_were_named(here):
@@ -84,6 +84,12 @@ def test_several_measures_are_a_table_each_in_the_order_in_which_they_were_named
     numbers = re.findall(r"\d\.\d{3}", printed)
     expected = [svcca.compare("a.npz", "b.npz", measure=name).values for name in measures]
     assert numbers == [f"{value:.3f}" for values in expected for value in values.flat]
+
+
+def test_rows_and_columns_are_titled_alike_in_the_tables_of_all_measures(nets):
+    words = ["compare", "-m", f"{nets.__name__}:Net", "-c", "0.pt", "-c", "1.pt", "-d", "x.npy"]
+    printed = run(*words, "--measure", "svcca", "--measure", "pwcca").stdout
+    assert printed.count("0.pt \\ 1.pt") == 2
 
 
 # JSON, silence and notes
