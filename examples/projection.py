@@ -1,4 +1,4 @@
-"""Project a layer of a small net for the bundled digits on few directions: how many does it need?
+"""Project a layer of a small net, trained on the bundled digits, onto few directions: how many does it need?
 
 python examples/projection.py
 """
@@ -44,7 +44,7 @@ print(*found.values(), sep="\n")
 curve = svcca.projection_curve(net, layer, found, None, accuracy)
 curve.plot()[0].savefig("projection_curve.png")
 needed = curve.neurons_needed(tolerance=0.01)
-print(curve.to_frame().round(3).to_string(), f"accuracy {curve.unprojected:.3f}; within one point from", sep="\n")
+print(curve.to_frame().round(3).to_string(), f"accuracy {curve.unprojected:.3f}; within one point from k =", sep="\n")
 print(*(f"  {k} {kind}" for kind, k in needed.items()), sep="\n")
 
 parts = svcca.distributedness(net, layer, found["PLS with the logits"], [4, 8, 16], [8, 16, 32], accuracy)
@@ -54,5 +54,5 @@ dimensions = svcca.intrinsic_dimensions(net, IMAGES[:N_TRAIN], ["0", "4"], accur
 dimensions.plot()[0].savefig("dimensions.png")
 print(dimensions.to_frame().to_string())
 
-assert 3 * needed["PLS with the logits"] <= needed["neurons of largest activation"], "directions, not neurons"
-assert parts.to_frame().loc[16, 8] < curve.unprojected - 0.1, "and no few neurons carry them"
+assert 3 * needed["PLS with the logits"] <= needed["neurons of largest activation"], "far fewer directions than neurons"
+assert parts.to_frame().loc[16, 8] < curve.unprojected - 0.1, "and the directions do not sit in a few neurons"

@@ -1,4 +1,4 @@
-"""The conv nets from their second pooling on: what the layers below give is computed once, and projected many times.
+"""Run conv nets from their second pooling on: the output of the layers below is computed once and projected often.
 
 Each net is taken with the net of the next seed. Directions come from training images, accuracy from test images.
 """
@@ -6,7 +6,7 @@ Each net is taken with the net of the next seed. Directions come from training i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import svcca
+from reproduce.cache import plain
 from reproduce.data.images import Images
 from reproduce.shared_nets import SharedNets
 from reproduce.study import EVALUATED, Settings, Study, Trained
@@ -39,12 +40,12 @@ class Heads:
     """The upper layers of two nets.
 
     Attributes:
-        net: Of the one that is looked at, from the units of pool2 on.
+        net: The upper layers of the net under study, from the units of pool2 on.
         other: The same layers of the net of another seed.
-        seen: What both heads are given for training images, in batches of (its own, the other's).
-        inputs: What `net` is given for test images.
-        labels: Theirs.
-        n_below: Parameters of the layers below.
+        seen: The inputs of both heads for training images, in batches of (its own, the other's).
+        inputs: The inputs of `net` for test images.
+        labels: The labels of the test images.
+        n_below: The number of parameters of the layers below.
     """
 
     net: nn.Sequential
@@ -78,12 +79,12 @@ class Heads:
         )
 
     def accuracy(self, net: nn.Module) -> float:
-        """Share of the test images that a head classifies right."""
+        """Return the share of the test images that a head classifies correctly."""
         with torch.no_grad():
             return float((net(self.inputs).argmax(1) == self.labels).double().mean())
 
     def accuracy_from(self, layer: str) -> Callable[[nn.Module], float]:
-        """Give an evaluation that runs a head from this layer on; what lies below does not change, and is run once."""
+        """Return an evaluation that runs a head from this layer on; the layers below do not change and run once."""
         place = place_of(self.net, layer)
         with torch.no_grad():
             inputs = self.net[:place](self.inputs)
@@ -97,18 +98,18 @@ class Heads:
 
 
 def pairs(study: Study) -> Iterator[tuple[dict[str, Any], Callable[[], Heads]]]:
-    """Give for each seed what decides its results, and the heads of its net and the next one, made when asked for."""
+    """Return for each seed what decides its results, and a function that makes the heads of its net and the next."""
     settings: HeadSettings = study.settings
     images = settings.nets.images(study)
     nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
     n_seen, n_test = settings.n_seen, settings.n_evaluated
     for seed in study.seeds:
-        config = {"nets": asdict(settings.nets), "data": images.config, "n_seen": n_seen, "n_evaluated": n_test}
+        config = {"nets": plain(settings.nets), "data": images.config, "n_seen": n_seen, "n_evaluated": n_test}
         yield config | {"seed": seed}, cache(partial(Heads.of, nets[seed], nets[seed + 1], images, n_seen, n_test))
 
 
 def place_of(net: nn.Sequential, layer: str) -> int:
-    """Give the place of a layer in a sequence."""
+    """Return the index of a layer in a sequence."""
     return [name for name, _ in net.named_children()].index(layer)
 
 
@@ -119,27 +120,27 @@ def cut(net: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def counts(width: int, per_octave: int) -> list[int]:
-    """Give numbers of directions up to the width, so many to each doubling, a tenth of the width among them."""
+    """Return numbers of directions up to the width, so many per doubling, including a tenth of the width."""
     rising = 2 ** np.arange(0, np.log2(width), 1 / per_octave)
     return sorted({*np.rint(rising).astype(int).tolist(), tenth(width), width})
 
 
 def tenth(width: int) -> int:
-    """Give a tenth of a layer's width: the upper end of the 5 to 10% that the paper keeps."""
+    """Return a tenth of a layer's width: the upper end of the 5 to 10% that the paper keeps."""
     return round(width / 10)
 
 
 def projected(
     study: Study, config: dict[str, Any], heads: Callable[[], Heads], layer: str, per_octave: int
 ) -> dict[str, Any]:
-    """Give the accuracy with a layer projected on k directions, over k, a line a kind; two figures share it.
+    """Return the accuracy with a layer projected onto k directions, over k, for each kind; two figures share it.
 
     Args:
-        study: Of either figure.
-        config: Which nets, images and seed.
-        heads: Gives the heads of that seed; called if this has not been computed before.
-        layer: Which layer.
-        per_octave: How many k to each doubling.
+        study: The study of either figure.
+        config: The nets, images and seed.
+        heads: A function that returns the heads of that seed; called if this has not been computed before.
+        layer: The layer that is projected.
+        per_octave: The number of k per doubling.
 
     Returns:
         "width", "ks" (n_ks,), "unprojected" accuracy, "curves" by kind (n_ks,), "needed": by kind the k from which on

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from reproduce.cache import plain
 from reproduce.data.text import Text
 from reproduce.language import mean_loss, next_word_loss, shuffled_windows, windows
 from reproduce.study import Study, Trained
@@ -35,7 +36,7 @@ class StackedLSTM(nn.Module):
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Give logits (n, length, n_words) of the word that follows each of the words (n, length)."""
+        """Return logits (n, length, n_words) of the word that follows each of the words (n, length)."""
         states = self.embedding(words)
         for name in self.lstms:
             states, _ = self.get_submodule(name)(states)
@@ -76,11 +77,11 @@ class LanguageModels:
     training: Training
 
     def text(self, study: Study) -> Text:
-        """Read the text that they are trained and evaluated on."""
+        """Read the text for training and evaluation."""
         return study.text(self.n_words, self.n_train, self.n_valid)
 
     def train(self, study: Study, text: Text, n_layers: int, seed: int) -> Trained:
-        """Train a net with a seed, or take it from the cache; its facts say the perplexity on the validation text."""
+        """Train a net with a seed, or take it from the cache; its facts include the validation perplexity."""
 
         def build() -> nn.Module:
             return StackedLSTM(text.n_words, self.width, n_layers).to(study.device)
@@ -92,7 +93,7 @@ class LanguageModels:
             return {"perplexity": math.exp(mean_loss(net, windows(text.valid, self.length).to(study.device)))}
 
         net = {"kind": "lstm", "width": self.width, "layers": n_layers, "length": self.length}
-        config = {"net": net, "training": asdict(self.training), "data": text.config, "seed": seed}
+        config = {"net": net, "training": plain(self.training), "data": text.config, "seed": seed}
         name = f"lstm-{n_layers}x{self.width}"
         return study.train(name, config, build, batches, next_word_loss, self.training, seed, facts)
 

@@ -19,7 +19,7 @@ from reproduce.study import PRESETS, Study, heard
 
 
 def names() -> list[str]:
-    """Give every figure's name, in the order of the papers' items."""
+    """Return the names of all figures, in the order of the papers' items."""
     found = [module.name for module in pkgutil.iter_modules(figures.__path__)]
     return sorted(found, key=lambda name: load(name).ITEMS)
 
@@ -28,7 +28,7 @@ def load(name: str) -> Any:
     """Import the module of a figure.
 
     Raises:
-        ReproduceError: If there is none of this name; the closest ones are listed.
+        ReproduceError: If there is no figure of this name; the message lists the closest names.
     """
     known = [module.name for module in pkgutil.iter_modules(figures.__path__)]
     if name not in known:
@@ -38,14 +38,14 @@ def load(name: str) -> Any:
                 "reproduce",
                 f"the name of a figure, such as {close}",
                 repr(name),
-                "List them by: python -m reproduce list",
+                "List them with: python -m reproduce list",
             )
         )
     return import_module(f"reproduce.figures.{name}")
 
 
 def title(name: str) -> str:
-    """Give the first line of a figure's docstring."""
+    """Return the first line of a figure's docstring."""
     return str(load(name).__doc__).splitlines()[0].rstrip(".")
 
 
@@ -63,7 +63,7 @@ def run(
 
     Args:
         name: The figure's.
-        preset: "quick", "cpu" or "full".
+        preset: "quick", "cpu", "cpu2" or "full".
         out: Folder for the record and the pictures; made if it is not there.
         data: Folder with CIFAR-10 and WikiText-2; the quick preset needs none.
         seeds: Instead of the preset's.
@@ -71,26 +71,34 @@ def run(
         say: Prints a line of progress.
 
     Raises:
-        ReproduceError: If there is no such figure or preset, or data cannot be read.
+        ReproduceError: If there is no such figure or preset, the figure lacks it, or data cannot be read.
     """
     module = load(name)
     if preset not in PRESETS:
         raise ReproduceError(message("reproduce", f"a preset, one of {', '.join(PRESETS)}", repr(preset), "Name one"))
+    if preset not in module.SETTINGS:
+        expected = f"a preset that this figure has, one of {', '.join(module.SETTINGS)}"
+        raise ReproduceError(message(name, expected, repr(preset), "Name one of them"))
     settings = module.SETTINGS[preset]
     if seeds is not None:
         settings = replace(settings, seeds=seeds)
-    stored = Cache(_made(cache or _made(out) / "cache"), say)
+    stored = Cache(made(cache or made(out) / "cache"), say)
     study = Study(name, preset, settings, data, stored, say)
     start = perf_counter()
     with heard() as said:
         outcome = module.run(study)
     study.warnings += [text for text in said if text not in study.warnings]
     record = Record.of(study, title(name), module.ITEMS, outcome, perf_counter() - start + study.seconds_before)
-    record.save(_made(out), outcome.figures)
+    record.save(made(out), outcome.figures)
     return record
 
 
-def _made(folder: Path) -> Path:
+def made(folder: Path) -> Path:
+    """Make a folder if it is not there.
+
+    Raises:
+        ReproduceError: If it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

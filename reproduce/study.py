@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from reproduce.cache import Cache
+from reproduce.cache import Cache, plain
 from reproduce.claims import Finding
 from reproduce.data import images as image_data
 from reproduce.data import text as text_data
@@ -27,15 +24,16 @@ from reproduce.data.text import Text
 from reproduce.nets import Net
 from reproduce.training import Run, State, Training, fit, forked_rng, translated, translations
 from svcca import SvccaWarning
+from svcca.progress import track
 
-PRESETS = ("quick", "cpu", "full")
+PRESETS = ("quick", "cpu", "cpu2", "full")
 EVALUATED = 500
 """Images a batch when accuracy is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of a figure for one preset; each figure adds what it needs. Plain values only: they are kept in the record."""
+    """Settings of a figure for one preset; each figure adds its own. Plain values only: they are kept in the record."""
 
     seeds: int = 3
 
@@ -63,7 +61,7 @@ class Trained:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images that the trained net classifies right."""
+        """Return the share of the test images that the trained net classifies correctly."""
         return float(self.facts["accuracy"])
 
     def net(self, step: int | None = None) -> Any:
@@ -73,16 +71,33 @@ class Trained:
         return net.eval()
 
 
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A training in the queue of a preset.
+
+    Attributes:
+        title: Net, seed, and what else tells it from others.
+        facts: Reads what the cache has of it: accuracy and seconds among others; None while it is not done.
+        partial: Where the state of an unfinished run is kept.
+        train: Trains it, or takes it from the cache; gives its facts.
+    """
+
+    title: str
+    facts: Callable[[], dict[str, Any] | None]
+    partial: Path
+    train: Callable[[], dict[str, Any]]
+
+
 @dataclass(eq=False)
 class Study:
     """One run of one figure.
 
     Attributes:
         name: The figure's.
-        preset: "quick" (bundled data), "cpu" or "full".
+        preset: "quick" (bundled data), "cpu", "cpu2" (nets that the queue trains) or "full".
         settings: The figure's own, for this preset.
         data: Folder with CIFAR-10 and WikiText-2.
-        cache: Of trained nets and of analyses, shared by all figures.
+        cache: The cache of trained nets and of analyses, shared by all figures.
         say: Prints a line of progress.
         device: Where nets are trained and data lie.
     """
@@ -105,13 +120,13 @@ class Study:
         return range(self.settings.seeds)
 
     def images(self, n_train: int, n_test: int) -> Images:
-        """Give labelled images: digits for the quick preset, CIFAR-10 otherwise."""
+        """Return labelled images: digits for the quick preset, CIFAR-10 otherwise."""
         if self.preset == "quick":
             return image_data.digits(n_train, n_test)
         return image_data.cifar10(self.data, n_train, n_test).to(self.device)
 
     def text(self, n_words: int, n_train: int, n_valid: int) -> Text:
-        """Give text: made up for the quick preset, WikiText-2 otherwise."""
+        """Return a text: made up for the quick preset, WikiText-2 otherwise."""
         if self.preset == "quick":
             return text_data.made_up(n_words, n_train, n_valid)
         return text_data.wikitext2(self.data, n_words, n_train, n_valid)
@@ -133,7 +148,7 @@ class Study:
 
         def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
             part = batch[0].to(images.train.device)
-            inputs = translated(images.train[part], batch[1], training.translate)
+            inputs = translated(images.train[part], batch[1], training.translate, training.layout)
             return classification_loss(net, (inputs, images.train_labels[part]))
 
         def facts(net: nn.Module) -> dict[str, Any]:
@@ -141,8 +156,18 @@ class Study:
             on_train = accuracy(net, images.train[:n], images.train_labels[:n])
             return {"accuracy": accuracy(net, images.test, images.test_labels), "train_accuracy": on_train}
 
-        config = {"net": asdict(spec), "training": asdict(training), "data": images.config, "seed": seed}
-        return self.train(f"{spec.kind}-{spec.width}", config, build, batches, loss, training, seed, facts)
+        name, config = net_key(spec, training, images, seed)
+        return self.train(name, config, build, batches, loss, training, seed, facts)
+
+    def net_entry(self, spec: Net, training: Training, images: Images, seed: int, note: str = "") -> Entry:
+        """Return the entry of the queue for what `train_net` trains; the note is added to its title."""
+        name, config = net_key(spec, training, images, seed)
+        return Entry(
+            f"{name}, seed {seed}{note}",
+            lambda: self.cache.facts(name, config),
+            self.cache.path(name, config, ".partial"),
+            lambda: self.train_net(spec, training, images, seed).facts,
+        )
 
     def train(
         self,
@@ -162,9 +187,9 @@ class Study:
             config: Everything that decides the result: net, training, data, seed.
             build: Gives the net with fresh weights from torch's global generator, which is seeded before.
             batches: Gives the batches of an epoch from a generator.
-            loss: Of the net on a batch.
+            loss: The loss of the net on a batch.
             training: How.
-            seed: Of weights and order.
+            seed: The seed of the weights and the order.
             facts: Plain numbers about the trained net (in evaluation mode), kept with it.
         """
 
@@ -174,7 +199,7 @@ class Study:
                 net = build()
             title = f"{name}, seed {seed}"
             partial = self.cache.path(name, config, ".partial")
-            run = fit(net, batches, loss, training, seed, partial=partial, track=self.track, title=title)
+            run = fit(net, batches, loss, training, seed, partial=partial, track=track, title=title)
             about = {"seconds": run.seconds, "losses": run.losses} | facts(net.eval())
             self.say(f"{title}: " + ", ".join(f"{k} {v:.3f}" for k, v in about.items() if isinstance(v, float)))
             return _flat(run), about
@@ -184,10 +209,10 @@ class Study:
         return Trained(_by_step(tensors), build, about)
 
     def analysis(self, part: str, config: dict[str, Any], make: Callable[[], Any], *, of: str | None = None) -> Any:
-        """Give plain data that an analysis makes, or made in an earlier run; as JSON holds it (tuples are lists).
+        """Return the plain data of an analysis, new or from an earlier run, as JSON holds it (tuples are lists).
 
         Args:
-            part: Which analysis of this figure, also the name of its file.
+            part: The name of the analysis within this figure, and of its file.
             config: Everything that decides the result: settings, seed, data.
             make: Computes it. Nets that it needs are trained or taken from the cache before: the time that they took
                 would count in each analysis.
@@ -209,18 +234,15 @@ class Study:
         self.warnings += [text for text in stored["warnings"] if text not in self.warnings]
         return stored["values"]
 
-    def track(self, items: Iterable[Any], title: str) -> Iterator[Any]:
-        """Iterate with a progress bar where standard error is a terminal."""
-        if not sys.stderr.isatty():
-            yield from items
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            yield from bar.track(items, description=title)
-
     def config(self, **others: Any) -> dict[str, Any]:
-        """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
-        return {key: value for key, value in asdict(self.settings).items() if key != "seeds"} | others
+        """Return what decides an analysis, as plain data: the settings without the number of seeds, and additions."""
+        return {key: value for key, value in plain(self.settings).items() if key != "seeds"} | others
+
+
+def net_key(spec: Net, training: Training, images: Images, seed: int) -> tuple[str, dict[str, Any]]:
+    """Return what an image net is called in the cache, and everything that decides its weights."""
+    config = {"net": plain(spec), "training": plain(training), "data": images.config, "seed": seed}
+    return f"{spec.kind}-{spec.width}", config
 
 
 @contextmanager
@@ -238,12 +260,12 @@ def heard() -> Iterator[list[str]]:
 
 
 def classification_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross-entropy of a batch of images and labels."""
-    return cross_entropy(net(batch[0]), batch[1])
+    """Return the cross-entropy of a batch of images and labels, in float32 whatever the net computes in."""
+    return cross_entropy(net(batch[0]).float(), batch[1])
 
 
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images that are classified right."""
+    """Return the share of images that are classified correctly."""
     with torch.no_grad():
         right = [
             (net(x).argmax(1) == y).sum() for x, y in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True)
@@ -252,7 +274,7 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def with_labels(images: Images, labels: Tensor, name: str) -> Images:
-    """Give the same images with other training labels."""
+    """Return the same images with other training labels."""
     return replace(images, train_labels=labels, name=f"{images.name} {name}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 import svcca
+from reproduce.cache import plain
 from reproduce.study import Study, Trained
 from reproduce.training import Training
 
@@ -23,7 +23,7 @@ GRID = torch.linspace(-1, 1, 401)[:, None]
 
 
 def targets(x: Tensor) -> Tensor:
-    """Give the four functions of the input, (n, 1) -> (n, 4), each between -1 and 1."""
+    """Return the four functions of the input, (n, 1) -> (n, 4), each between -1 and 1."""
     return torch.cat([torch.sin(2 * math.pi * x), 2 * x**2 - 1, 2 * x.abs() - 1, torch.cos(3 * math.pi * x)], 1)
 
 
@@ -49,7 +49,7 @@ def train_toy(study: Study, width: int, n_train: int, training: Training, seed: 
         with torch.no_grad():
             return {"test_loss": float(mse_loss(net(GRID.to(x.device)), targets(GRID).to(x.device)))}
 
-    config = {"net": ["toy", width], "n_train": n_train, "training": asdict(training), "seed": seed}
+    config = {"net": ["toy", width], "n_train": n_train, "training": plain(training), "seed": seed}
     name = f"toy-{width}"
     return study.train(name, config, lambda: toy_net(width).to(study.device), batches, _loss, training, seed, facts)
 
@@ -60,12 +60,12 @@ def random_inputs(n: int, seed: int) -> Tensor:
 
 
 def rows_of(net: nn.Module, inputs: Tensor) -> npt.NDArray[np.float64]:
-    """Give the last hidden layer, (n, width)."""
+    """Return the last hidden layer, (n, width)."""
     return svcca.activations(net, inputs, layers=LAST_HIDDEN)[LAST_HIDDEN].double().numpy()
 
 
 def output_of(net: nn.Module) -> npt.NDArray[np.float64]:
-    """Give the outputs on the grid, (n, 4)."""
+    """Return the outputs on the grid, (n, 4)."""
     with torch.no_grad():
         return net(GRID).double().numpy()
 

@@ -279,13 +279,7 @@ MEASURES = {
     "svcca": lambda x, y, share: float(svcca(x, y, share)[0]),
     "svcca_r2": lambda x, y, share: float(np.mean(svcca_correlations(x, y, share) ** 2)),
     "svcca_weighted": lambda x, y, share: svcca_weighted(x, y, share, "x"),
-    "svcca_weighted_y": lambda x, y, share: svcca_weighted(x, y, share, "y"),
-    "svcca_weighted_mean": lambda x, y, share: svcca_weighted(x, y, share, "mean"),
     "pwcca": lambda x, y, _: pwcca_of_side(x, y, "narrower"),
-    "pwcca_x": lambda x, y, _: pwcca_of_side(x, y, "x"),
-    "pwcca_y": lambda x, y, _: pwcca_of_side(x, y, "y"),
-    "pwcca_mean": lambda x, y, _: pwcca_of_side(x, y, "mean"),
-    "pwcca_squared": lambda x, y, _: pwcca_of_side(x, y, "narrower", squared=True),
     "cca": lambda x, y, _: float(np.mean(correlations(x, y))),
     "r2_cca": lambda x, y, _: float(np.mean(correlations(x, y) ** 2)),
     "cca_top": lambda x, y, _: top_mean(correlations(x, y), 20),
@@ -294,8 +288,14 @@ MEASURES = {
     "linear_cka_debiased": lambda x, y, _: linear_cka_debiased(x, y),
     "procrustes": lambda x, y, _: procrustes(x, y),
     "linear_regression_r2": lambda x, y, _: linear_regression_r2(x, y),
+    "svcca_weighted(side='y')": lambda x, y, share: svcca_weighted(x, y, share, "y"),
+    "svcca_weighted(side='mean')": lambda x, y, share: svcca_weighted(x, y, share, "mean"),
+    "pwcca(side='x')": lambda x, y, _: pwcca_of_side(x, y, "x"),
+    "pwcca(side='y')": lambda x, y, _: pwcca_of_side(x, y, "y"),
+    "pwcca(side='mean')": lambda x, y, _: pwcca_of_side(x, y, "mean"),
+    "pwcca(squared=True)": lambda x, y, _: pwcca_of_side(x, y, "narrower", squared=True),
 }
-"""Every measure of the registry as (x, y, retained share) -> value, for layers of full column rank."""
+"""Every measure, by its label, as (x, y, retained share) -> value, for layers of full column rank."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ import pytest
 
 from svcca import errors
 from svcca.errors import (
+    Doubt,
     FileError,
     InputError,
     LayerError,
@@ -85,3 +86,18 @@ def test_an_unknown_option_lists_the_known_ones_and_the_closest():
 def test_an_unknown_option_unlike_any_other_is_not_guessed_at():
     error = unknown_option("compare", "measure", 17, iter(["svcca", "pwcca"]))
     assert str(error) == "compare: expected measure to be one of svcca, pwcca; got 17."
+
+
+def test_a_doubt_is_printed_as_its_text():
+    doubt = Doubt("chance", "Noise would give as much.")
+    assert str(doubt) == f"{doubt}" == "Noise would give as much."
+    assert doubt == Doubt("chance", "Noise would give as much.") != Doubt("forced", "Noise would give as much.")
+
+
+def test_a_kind_of_doubt_that_does_not_exist_lists_the_known_ones():
+    with pytest.raises(UnknownOptionError, match=r"Doubt: expected kind to be one of forced, chance, .*; got 'chanse'"):
+        Doubt("chanse", "")
+
+
+def test_what_to_do_takes_the_place_of_the_closest_name():
+    assert str(unknown_option("x", "side", "lef", ["left"], "Turn round")).endswith("got 'lef'. Turn round.")

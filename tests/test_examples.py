@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHORT = (
     "two_models.py",
+    "own_measure.py",
     "transformer_with_padding.py",
     "saved_activations.py",
     "fourier_exact.py",

@@ -52,7 +52,7 @@ def annotations(value):
         hints = typing.get_type_hints(value, localns=names)
         yield from (hint for name, hint in hints.items() if not name.startswith("_"))
         functions = [public_names.function_of(member) for _, member in public_names.members(value)]
-        functions += [vars(base).get("__init__") for base in bases]
+        functions += [vars(base).get("__init__") for base in bases if not dataclasses.is_dataclass(base)]
         for function in filter(None, functions):
             yield from annotations(function)
     elif inspect.isroutine(value):

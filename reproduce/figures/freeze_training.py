@@ -1,13 +1,13 @@
 """Figure 5: Freeze Training, what it saves and what it costs.
 
 Each arm trains the same net, from the same weights, on the same batches in the same order. The control trains without
-freezing for half as long: what the same saving buys without the method.
+freezing for half as long: it shows what the same saving costs without the method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from time import perf_counter, process_time
 from typing import Any
 
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import svcca
+from reproduce.cache import plain
 from reproduce.claims import Finding, half_width, judge
 from reproduce.data.images import Images
 from reproduce.drawing import band, new_figure, tidy
@@ -107,7 +108,7 @@ def _record(study: Study, images: Images, spec: Net, arm: str, seed: int) -> dic
     training = settings.training
     if arm == SHORT:
         training = replace(training, epochs=max(1, training.epochs // 2))
-    config = {"net": asdict(spec), "training": asdict(training), "arm": arm, "seed": seed, "data": images.config}
+    config = {"net": plain(spec), "training": plain(training), "arm": arm, "seed": seed, "data": images.config}
     config |= {name: getattr(settings, name) for name in ("n_train", "n_probe", "n_test", "n_curve")}
 
     def make() -> dict[str, Any]:
@@ -168,18 +169,18 @@ def train(
 
 
 def operations_saved(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Share of the operations of the baseline of the same seed, by freezing or by fewer epochs."""
+    """Return the share of the baseline's operations saved in the same seed, by freezing or by fewer epochs."""
     spent = [len(record["accuracies"]) * (1 - record["flops_saved"]) for record in records]
     return [1 - one / len(base["accuracies"]) for one, base in zip(spent, baseline, strict=True)]
 
 
 def lost_or_won(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Points of accuracy at the end, less those of the baseline of the same seed."""
+    """Return the points of accuracy at the end, less those of the baseline of the same seed."""
     return [100 * (one["accuracies"][-1] - base["accuracies"][-1]) for one, base in zip(records, baseline, strict=True)]
 
 
 def time_saved(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Share of the seconds that the baseline of the same seed took."""
+    """Return the share of the baseline's seconds saved in the same seed."""
     return [1 - one["seconds"] / base["seconds"] for one, base in zip(records, baseline, strict=True)]
 
 
@@ -216,7 +217,7 @@ def judged(found: dict[str, list[dict[str, Any]]], kind: str) -> list[Finding]:
 
 
 def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Draw accuracy over training; what each arm lost and what it saved, seed by seed."""
+    """Draw accuracy over training, and what each arm lost and saved, seed by seed."""
     figure = new_figure(9, 3.8)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     for place, (arm, records) in enumerate(found.items()):
@@ -245,7 +246,7 @@ def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
 
 
 def _dots(ax: Axes, place: float, values: list[float], color: str, hollow: bool = False) -> None:
-    """Draw a point a seed, and the mean with its 95% interval."""
+    """Draw one point per seed, and the mean with its 95% interval."""
     ax.plot(
         values, [place] * len(values), "o", color=color, markersize=4, alpha=0.6, fillstyle="none" if hollow else None
     )

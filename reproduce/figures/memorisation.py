@@ -1,12 +1,13 @@
 """Morcos et al., Figure 3: nets that generalise agree with each other more than nets that memorise.
 
-Two groups of nets: one trained on true labels, the other on one fixed permutation of them. PWCCA distance of every
-layer of every net to the same layer of every other one, maps averaged over space, on training and on test images.
+Two groups of nets: one trained on true labels, the other on one fixed permutation of them. We compute the PWCCA
+distance of every layer of every net to the same layer of every other net, with maps averaged over space, on training
+and on test images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +17,21 @@ from matplotlib.figure import Figure
 
 from reproduce.between_nets import LAYERS, across, array, distances, jackknife, within
 from reproduce.claims import half_width, judge
+from reproduce.data.images import Images
 from reproduce.drawing import new_figure, tidy
 from reproduce.nets import Net
-from reproduce.study import Outcome, Settings, Study, with_labels
-from reproduce.training import Training
+from reproduce.study import Entry, Outcome, Settings, Study, with_labels
+from reproduce.training import FAST, Training
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memorisation(Settings):
-    """Which nets, how they are trained, and on how many images they are compared.
+    """The nets, how they are trained, and the number of images they are compared on.
 
     Attributes:
-        seeds: Nets in each group; at least two are trained.
+        seeds: The number of nets in each group; at least two are trained.
     """
 
     n_train: int
@@ -55,6 +57,14 @@ SETTINGS = {
         n_compared=2000,
         net=Net(width=8),
         training=Training(epochs=40, batch=50, learning_rate=3e-3, snapshots=1),
+    ),
+    "cpu2": Memorisation(
+        seeds=5,
+        n_train=40_000,
+        n_test=10_000,
+        n_compared=10_000,
+        net=Net(width=32),
+        training=Training(epochs=80, decay_at=(0.6, 0.85), snapshots=1, **FAST),
     ),
     "full": Memorisation(
         seeds=5,
@@ -84,8 +94,7 @@ def run(study: Study) -> Outcome:
     settings: Memorisation = study.settings
     n = max(settings.seeds, 2)
     images = study.images(settings.n_train, settings.n_test)
-    order = torch.randperm(len(images.train_labels), generator=torch.Generator().manual_seed(0))
-    permuted = with_labels(images, images.train_labels[order.to(images.train_labels.device)], "permuted")
+    permuted = with_permuted_labels(images)
     true = [study.train_net(settings.net, settings.training, images, seed) for seed in range(n)]
     false = [study.train_net(settings.net, settings.training, permuted, APART + seed) for seed in range(n)]
     nets = [each.net() for each in (*true, *false)] + [each.net(0) for each in true]
@@ -133,13 +142,30 @@ def run(study: Study) -> Outcome:
     return Outcome({"": draw({split: _curves(each, n) for split, each in found.items()})}, findings)
 
 
+def queue(study: Study, settings: Memorisation, images: Images) -> Iterator[Entry]:
+    """Go through the nets of both groups in turn; memorising ones first, as they are what may fail."""
+    part = images.first(settings.n_train, settings.n_test)
+    permuted = with_permuted_labels(part)
+    for seed in range(max(settings.seeds, 2)):
+        yield study.net_entry(
+            settings.net, settings.training, permuted, APART + seed, " (memorisation, permuted labels)"
+        )
+        yield study.net_entry(settings.net, settings.training, part, seed, " (memorisation)")
+
+
+def with_permuted_labels(images: Images) -> Images:
+    """Replace the labels of the training images by one fixed permutation of them."""
+    order = torch.randperm(len(images.train_labels), generator=torch.Generator().manual_seed(0))
+    return with_labels(images, images.train_labels[order.to(images.train_labels.device)], "permuted")
+
+
 def groups(matrices: Array, n: int, kept: Sequence[int]) -> dict[str, Array]:
-    """Give the mean distance of each group of pairs, by layer.
+    """Return the mean distance of each group of pairs, by layer.
 
     Args:
-        matrices: Distances (n_layers, 3 n, 3 n): n generalising, n memorising, n untrained nets.
-        n: Nets in a group.
-        kept: Which nets of each group take part.
+        matrices: The distances (n_layers, 3 n, 3 n): n generalising, n memorising, n untrained nets.
+        n: The number of nets in a group.
+        kept: The nets of each group to include.
     """
     general, memorising, untrained = ([start + seed for seed in kept] for start in (0, n, 2 * n))
     return {
@@ -151,7 +177,7 @@ def groups(matrices: Array, n: int, kept: Sequence[int]) -> dict[str, Array]:
 
 
 def gap(matrices: Array, n: int, farther: str, nearer: str, layers: Sequence[str] = LATE) -> list[float]:
-    """Give the mean distance of one group of pairs less that of another, over some layers, jackknifed over seeds."""
+    """Return the mean distance of one group of pairs less that of another, over some layers, jackknifed over seeds."""
     places = [list(LAYERS).index(layer) for layer in layers]
 
     def difference(kept: list[int]) -> float:
@@ -162,13 +188,13 @@ def gap(matrices: Array, n: int, farther: str, nearer: str, layers: Sequence[str
 
 
 def widest_gap(matrices: Array, n: int, names: Sequence[str], layers: Sequence[str]) -> list[float]:
-    """Give the gap between the groups that are farthest apart, whichever they are: small only if all are alike."""
+    """Return the gap between the two groups that are farthest apart: small only if all are alike."""
     pairs = [(farther, nearer) for farther in names for nearer in names if farther != nearer]
     return max((gap(matrices, n, *pair, layers) for pair in pairs), key=np.mean)
 
 
 def _curves(matrices: Any, n: int) -> dict[str, Array]:
-    """Jackknife values (n_seeds, n_layers) of each group, and the distance of unrelated layers (n_layers,)."""
+    """Return each group's jackknife values (n_seeds, n_layers), and the distance of unrelated layers (n_layers,)."""
     distance, chance = array(matrices), array(matrices, "chance")
 
     def values(name: str, place: int) -> list[float]:

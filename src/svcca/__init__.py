@@ -9,6 +9,7 @@
 
 from importlib import metadata as _metadata
 
+from svcca import report as report  # registers the pages that a result's `.report(path)` writes
 from svcca.capture.activations import activations
 from svcca.capture.observations import Flatten, Fourier, Interpolate, LastToken, MeanToken, Pixels, Pool, Tokens
 from svcca.compare.class_dynamics import ClassDynamics, class_dynamics
@@ -36,10 +37,13 @@ from svcca.freeze.convergence import AdaptiveFreezing
 from svcca.freeze.freeze import FreezeTraining
 from svcca.freeze.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.io.store import load_activations, save_activations
-from svcca.measures.cca import CCAResult, cca, svcca
-from svcca.measures.functional import (
+from svcca.measures import (
+    MEASURES,
+    CCAResult,
     PCAResult,
     PLSResult,
+    Similarity,
+    cca,
     linear_cka,
     linear_regression_r2,
     pca,
@@ -51,9 +55,9 @@ from svcca.measures.functional import (
     pwcca,
     r2_cca,
     similarities,
+    svcca,
     svcca_weighted,
 )
-from svcca.measures.registry import MEASURES, Similarity
 from svcca.project.dimensions import IntrinsicDimensions, LayerDimensions, intrinsic_dimensions
 from svcca.project.directions import LayerDirections, directions
 from svcca.project.distributedness import Distributedness, distributedness

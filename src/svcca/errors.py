@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 __all__ = [
+    "Doubt",
+    "DoubtKind",
     "FileError",
     "InputError",
     "LayerError",
@@ -59,6 +63,44 @@ class SvccaWarning(UserWarning):
     """A result that holds but must be read with care; also recorded in the result."""
 
 
+DoubtKind = Literal["forced", "chance", "computation", "left_out", "translation", "dependence", "observation"]
+"""Why a result must be read with care:
+
+- forced: some correlations are 1 whatever the layers hold, for want of samples.
+- chance: unrelated layers would already reach a high value.
+- computation: a solver fell back on another one, or something was approximated.
+- left_out: layers that take no part.
+- translation: maps are far from what the Fourier rule assumes.
+- dependence: the rows are not independent samples.
+- observation: an observation rule was chosen by default that keeps less than another would.
+"""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to read a result with care, recorded in its `warnings`.
+
+    Attributes:
+        kind: Which reason; programs decide by it.
+        text: The reason in plain words, for a reader.
+
+    Raises:
+        UnknownOptionError: For a kind that does not exist.
+    """
+
+    kind: DoubtKind
+    text: str
+
+    def __post_init__(self) -> None:
+        """Check the kind: it may come from a file."""
+        if self.kind not in get_args(DoubtKind):
+            raise unknown_option("Doubt", "kind", self.kind, get_args(DoubtKind))
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
 def message(where: str, expected: str, got: str, cause: str = "", remedy: str = "") -> str:
     """Write an error in the house's form: what must hold, what was found, why, and what to do.
 
@@ -78,9 +120,31 @@ def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
 
 
-def unknown_option(where: str, what: str, got: object, known: Iterable[str]) -> UnknownOptionError:
-    """Build the error for a choice that does not exist."""
+def unknown_option(
+    where: str, what: str, got: object, known: Iterable[str], remedy: str | None = None
+) -> UnknownOptionError:
+    """Build the error for a choice that does not exist; by default it offers the closest name."""
     names = list(known)
     near = closest(str(got), names, limit=1)
-    hint = f"Did you mean {near[0]!r}?" if near else ""
+    hint = remedy or (f"Did you mean {near[0]!r}?" if near else "")
     return UnknownOptionError(message(where, f"{what} to be one of {', '.join(names)}", repr(got), hint))
+
+
+def few_rows(where: str, of: str, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Write one warning about all layers with fewer rows than they are wide; none where there is no such layer.
+
+    Args:
+        where: The call.
+        of: What is counted beside the rows: "inputs", "features".
+        sizes: Number of rows and width of each layer, by name.
+
+    >>> few_rows("compress", "inputs", {"fc": (50, 64)})[0].partition(". ")[0]
+    "compress: expected as many rows as a layer has inputs, or more; got 50 for the 64 of 'fc'"
+    """
+    if not sizes:
+        return []
+    words = [f"{n_rows:,} for the {width:,} of {name!r}" for name, (n_rows, width) in sizes.items()]
+    got = ", ".join(words[:3]) + (f" and {len(sizes) - 3} more layers" if len(sizes) > 3 else "")
+    cause = "Directions are fitted to these rows, and what they leave out may matter to others"
+    expected = f"as many rows as a layer has {of}, or more"
+    return [message(where, expected, got, cause, "Pass more data, several times as many rows")]

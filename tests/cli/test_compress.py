@@ -139,7 +139,7 @@ def test_what_must_be_known_is_said_on_standard_error(nets):
         (["--ratio", "0.8", "-l", "conv"], "layers of Net: expected names or patterns of layers that are there"),
         (["--ratio", "0.8", "-c", "none.pt"], "checkpoint none.pt: expected a file; got none there"),
         (["--ratio", "0.8", "-d", "none.npy"], "data none.npy: expected a file of plain arrays"),
-        (["--ratio", "0.8", "-d", "NETS:none"], "compress data: expected at least one batch; got none"),
+        (["--ratio", "0.8", "-d", "NETS:none"], "data for Net: expected at least 2 samples; got 0 samples"),
         (["--ratio", "0.8", "-o", "s.pth"], "output s.pth: expected a name that ends in .pt, .safetensors; got .pth"),
         (["--ratio", "0.8", "-o", "s"], "a name that ends in .pt, .safetensors; got no ending"),
         (["--ratio", "0.8", "--report", "r.html"], "output r.html: expected a name that ends in .json; got .html"),

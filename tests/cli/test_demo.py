@@ -25,7 +25,7 @@ def test_it_writes_the_report_and_the_figure_and_says_where(result, tmp_path, mo
     first, second = result.accuracies
     assert f"read {first:.1%} and {second:.1%} of unseen digits correctly" in done.stdout
     (remark,) = result.matrix.warnings
-    assert done.stderr == f"Note: {remark}\n"
+    assert done.stderr == f"Note: {remark.text}\n"
 
 
 def test_quiet_writes_the_same_files_and_prints_nothing(result, tmp_path, monkeypatch):

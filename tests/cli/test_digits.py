@@ -32,8 +32,8 @@ def test_the_result_says_what_it_is(result):
     assert (matrix.row_title, matrix.column_title, matrix.command) == ("seed 0", "seed 1", "svcca demo")
     assert matrix.n_samples == 1797 * 64
     (remark,) = matrix.warnings
-    assert "115,008 rows come from 1,797 inputs" in remark
-    assert "counting only the inputs it would be up to 0.12" in remark
+    assert "115,008 rows come from 1,797 inputs" in remark.text
+    assert "counting only the inputs it would be up to 0.12" in remark.text
 
 
 def test_two_runs_give_the_same_numbers(monkeypatch):

@@ -5,12 +5,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import reference
 import svcca
 from cli.running import files, refused, run
 from svcca.cli.output import check_output, warnings_as_notes, warnings_kept_back
+from svcca.compare.by_measure import ByMeasure
 from svcca.compare.result import SimilarityMatrix
 from svcca.errors import FileError, SvccaWarning
 
@@ -95,6 +97,16 @@ def test_rows_and_columns_are_titled_alike_in_the_tables_of_all_measures(nets):
 # JSON, silence and notes
 
 
+def test_several_measures_are_written_and_printed_as_one_document(here):
+    words = ("compare", "a.npz", "b.npz", "--measure", "linear_cka", "--measure", "svcca")
+    run(*words, "-o", "m.json")
+    written = ByMeasure.load(here / "m.json")
+    for name in ("linear_cka", "svcca"):
+        assert np.array_equal(written[name].values, svcca.compare("a.npz", "b.npz", measure=name).values)
+        assert (written[name].row_title, written[name].column_title) == ("a.npz", "b.npz")
+    assert [one["measure"] for one in json.loads(run(*words, "--json").stdout)["results"]] == ["linear_cka", "svcca"]
+
+
 def test_json_is_printed_alone_and_is_what_is_saved(here):
     result = run("compare", "a.npz", "b.npz", "--json", "-o", "m.json")
     assert json.loads(result.stdout) == json.loads((here / "m.json").read_text())
@@ -111,7 +123,7 @@ def test_warnings_are_printed_once_on_standard_error_and_recorded(here):
     svcca.save_activations(here / "few.npz", {"x": reference.gaussian(0, 10, 8), "y": reference.gaussian(1, 10, 8)})
     result = run("compare", "few.npz", "-o", "m.json")
     (warning,) = SimilarityMatrix.load(here / "m.json").warnings
-    assert result.stderr == f"Note: {warning}\n"
+    assert result.stderr == f"Note: {warning.text}\n"
 
 
 def test_a_warning_of_several_measures_is_printed_once(here):

@@ -11,6 +11,7 @@ import svcca
 from live_bytes import LiveBytes
 from shifts import shifted
 from svcca.errors import InputError, SvccaWarning, UnknownOptionError
+from svcca.measures import PWCCA, WeightedSVCCA
 
 pytestmark = pytest.mark.filterwarnings("ignore::svcca.errors.SvccaWarning")
 IMAGES = torch.randn(90, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -56,14 +57,16 @@ def test_every_pair_is_what_the_call_on_its_maps_gives():
 
 
 def test_several_measures_come_from_one_pass():
-    names = ["svcca", "cca", "linear_cka", "procrustes", "pwcca", "svcca_weighted_y", "linear_regression_r2"]
+    names = ["svcca", "cca", "linear_cka", "procrustes", "pwcca", "linear_regression_r2"]
+    measures = [*names, WeightedSVCCA(side="y")]
     a, b = net(0), net(1)
-    matrix = compared(a, b, IMAGES, measure=names)
+    found = compared(a, b, IMAGES, measure=measures)
     x, y = outputs(a)["1"], outputs(b)["2"]
     result = svcca.fourier_cca(x, y)
-    for name in names:
-        assert matrix[name].values[1, 2] == pytest.approx(result.evaluate(name).similarity, abs=1e-9), name
-        assert matrix[name].chance[1, 2] == pytest.approx(result.evaluate(name).chance, abs=1e-9), name
+    assert list(found) == [*names, "svcca_weighted(side='y')"]
+    for measure, matrix in zip(measures, found.values(), strict=True):
+        assert matrix.values[1, 2] == pytest.approx(result.evaluate(measure).similarity, abs=1e-9), measure
+        assert matrix.chance[1, 2] == pytest.approx(result.evaluate(measure).chance, abs=1e-9), measure
 
 
 def test_a_network_with_itself():
@@ -74,11 +77,12 @@ def test_a_network_with_itself():
 
 
 def test_asymmetric_measures_of_a_network_with_itself_are_those_of_two_copies():
-    names = ["linear_regression_r2", "pwcca_x", "svcca_weighted"]
-    alone, twice = compared(net(0), None, IMAGES, measure=names), compared(net(0), net(0), IMAGES, measure=names)
-    for name in names:
-        np.testing.assert_allclose(alone[name].values, twice[name].values, atol=1e-9)
-    assert np.abs(alone[names[0]].values - alone[names[0]].values.T).max() > 0.01
+    measures = ["linear_regression_r2", PWCCA(side="x"), "svcca_weighted"]
+    alone, twice = (compared(net(0), other, IMAGES, measure=measures) for other in (None, net(0)))
+    for label in alone:
+        np.testing.assert_allclose(alone[label].values, twice[label].values, atol=1e-9)
+    regression = alone["linear_regression_r2"].values
+    assert np.abs(regression - regression.T).max() > 0.01
 
 
 def test_phases_feed_every_shift_of_the_images():
@@ -113,7 +117,7 @@ def test_phases_of_one_axis_and_no_more_than_there_are_positions():
     model = nn.Conv1d(2, 3, 3, stride=2, padding=1, padding_mode="circular")
     matrix = svcca.compare(model, None, sound, observe=svcca.Fourier(phases=2), progress=False)
     assert matrix.n_samples == 120
-    assert "Each image counts once for each of its shifts by 0 to 1 positions" in matrix.warnings[-1]
+    assert "Each image counts once for each of its shifts by 0 to 1 positions" in matrix.warnings[-1].text
     with pytest.raises(InputError, match="images of at least 9 positions an axis, as many as phases; got size 8"):
         svcca.compare(model, None, sound, observe=svcca.Fourier(phases=9), progress=False)
 
@@ -122,7 +126,7 @@ def test_the_furthest_layer_is_named_with_the_number_of_others():
     x = np.random.default_rng(0).normal(size=(300, 2, 6, 6))
     ramp, edge = x + 2 * (np.arange(6) == 0), x + 20 * (np.arange(6) == 0)
     notes = svcca.compare({"fine": x, "ramp": ramp, "edge": edge}, observe="fourier").warnings
-    assert any(note.startswith("a 'edge': ") and note.endswith("The same holds for 1 other layer.") for note in notes)
+    assert any(note.text.startswith("a 'edge': ") and note.text.endswith("for 1 other layer.") for note in notes)
 
 
 @pytest.mark.parametrize(("spare", "enough"), [(0, True), (-1, False)])
@@ -164,7 +168,7 @@ def test_sizes_that_do_not_fit_are_named_with_their_layers():
     for resize in ("crop", "interpolate"):
         matrix = svcca.compare(a, observe=svcca.Fourier(resize=resize))
         np.testing.assert_allclose(np.diag(matrix.values), 1.0, atol=1e-9)
-    assert any("cropped" in note for note in svcca.compare(a, observe=svcca.Fourier(resize="crop")).warnings)
+    assert any("cropped" in note.text for note in svcca.compare(a, observe=svcca.Fourier(resize="crop")).warnings)
 
 
 def test_interpolated_maps_are_those_of_the_call():
@@ -200,7 +204,7 @@ def test_constant_and_nan_layers():
     dead = nn.Sequential(net(0)[0], nn.Threshold(100, 0.5)).double()
     matrix = svcca.compare(dead, None, IMAGES, observe="fourier", progress=False)
     assert matrix.row_labels == ("0",)
-    assert "left out, since they are constant over all samples: 1" in matrix.warnings[0]
+    assert "left out, since they are constant over all samples: 1" in matrix.warnings[0].text
 
 
 def test_the_gap_is_recorded_warned_of_saved_and_shown(tmp_path):
@@ -244,11 +248,13 @@ def test_the_model_is_left_as_it_was():
 
 def test_a_comparison_left_to_auto_records_what_its_maps_allow():
     a = net(0)
-    matrix = svcca.compare(a, None, IMAGES, layers=NAMES, measure=["svcca", "linear_cka"], progress=False)
-    assert matrix.warnings[-1].startswith("Maps were observed by 'pool'")
-    assert "with 90 samples for up to 192 features" in matrix.warnings[-1]
-    assert matrix["linear_cka"].warnings[-1] == matrix.warnings[-1]
-    assert not any("pool" in note for note in compared(a, None, IMAGES).warnings)
+    found = svcca.compare(a, None, IMAGES, layers=NAMES, measure=["svcca", "linear_cka"], progress=False)
+    remark = found["svcca"].warnings[-1]
+    assert remark.kind == "observation"
+    assert remark.text.startswith("Maps were observed by 'pool'")
+    assert "with 90 samples for up to 192 features" in remark.text
+    assert found["linear_cka"].warnings[-1] == remark
+    assert not any("pool" in note.text for note in compared(a, None, IMAGES).warnings)
 
 
 @pytest.mark.gpu

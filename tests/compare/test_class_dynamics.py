@@ -172,7 +172,7 @@ def test_what_cannot_be_correlated_names_its_step(states):
         dynamics(states, layers="fc9")
     with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
         dynamics(states, observe="fourier")
-    with pytest.raises(InputError, match="probe set: expected at least one batch"):
+    with pytest.raises(SampleError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         svcca.class_dynamics(net(), states, [], steps=STEPS, progress=False)
 
 
@@ -200,7 +200,7 @@ def test_a_layer_that_is_dead_at_one_step_is_named_and_can_be_left_out(states, f
     assert dynamics([*pair, alive], Net(), steps=[0, 5, 10], layers="!side").layers == ("main",)
     both = dynamics([dead, dead], Net(), steps=[0, 5])
     assert both.layers == ("main",)
-    assert "left out, since they are constant over all samples: side" in both.at(5).matrix.warnings[0]
+    assert "left out, since they are constant over all samples: side" in both.at(5).matrix.warnings[0].text
 
 
 def counting(function, taken):
@@ -258,7 +258,7 @@ def test_a_result_is_saved_and_loaded(found, tmp_path):
     assert again.at(5).matrix.rows == found.at(5).matrix.rows
     plain = json.loads((tmp_path / "d.json").read_text())
     for wrong, error in (
-        ({**plain, "version": 9}, "version 1; got 9"),
+        ({**plain, "version": 9}, "version 2; got 9"),
         ({**plain, "format": "x"}, '"format": "svcca.class_dynamics"; got another kind of file'),
         ({**plain, "steps": [0]}, "every field of a ClassDynamics; got ClassDynamics: expected a step for each"),
         ({**plain, "matrices": plain["matrices"][:3]}, "every field of a ClassDynamics"),

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+import reference
 from svcca import SimilarityMatrix, compare
-from svcca.errors import InputError, UnknownOptionError
+from svcca.compare.by_measure import ByMeasure
+from svcca.errors import InputError, SvccaWarning
+from svcca.measures import PWCCA, SVCCA, LinearCKA
 
 NAMES = ["svcca", "pwcca", "linear_cka", "linear_cka_debiased"]
 
@@ -18,7 +21,7 @@ A, B = network(0), network(1)
 
 def test_several_measures_at_once_are_what_each_is_alone():
     together = compare(A, B, measure=NAMES)
-    assert [together.measure, *(other.measure for other in together.others)] == NAMES
+    assert list(together) == [matrix.measure for matrix in together.values()] == NAMES
     for name in NAMES:
         alone, among = compare(A, B, measure=name), together[name]
         # The routes differ (moments, or rows where debiased CKA needs them): both are good to far below this.
@@ -31,21 +34,41 @@ def test_several_measures_at_once_are_what_each_is_alone():
         )
 
 
-def test_a_measure_that_was_not_asked_for_lists_those_that_were():
-    with pytest.raises(UnknownOptionError, match=r"one of svcca, pwcca; got 'cca'"):
-        compare(A, B, measure=["svcca", "pwcca"])["cca"]
-
-
 def test_no_measure_at_all_is_refused():
     with pytest.raises(InputError, match="at least one measure; got none"):
         compare(A, B, measure=[])
 
 
-def test_all_measures_are_saved_and_loaded(tmp_path):
-    matrix = compare(A, B, measure=NAMES)
-    loaded = SimilarityMatrix.load(matrix.save(tmp_path / "m.json"))
-    for name in NAMES:
-        assert np.array_equal(loaded[name].values, matrix[name].values)
+@pytest.mark.parametrize("twice", [["svcca", "svcca"], ["svcca", SVCCA()]])
+def test_a_measure_twice_is_refused(twice):
+    with pytest.raises(InputError, match=r"measure: expected each measure once; got 'svcca' twice"):
+        compare(A, B, measure=twice)
+
+
+def test_one_measure_gives_a_matrix_and_one_in_a_list_a_mapping():
+    alone, listed = compare(A, B, measure=PWCCA(side="y")), compare(A, B, measure=[PWCCA(side="y")])
+    assert isinstance(alone, SimilarityMatrix)
+    assert isinstance(listed, ByMeasure)
+    assert list(listed) == [alone.measure] == ["pwcca(side='y')"]
+    assert np.array_equal(listed["pwcca(side='y')"].values, alone.values)
+
+
+def test_a_matrix_holds_the_definition_of_its_measure():
+    for label, matrix in compare(A, B, measure=["linear_cka", PWCCA(side="y")]).items():
+        assert matrix.definition == {"linear_cka": LinearCKA(), "pwcca(side='y')": PWCCA(side="y")}[label].definition
+
+
+def test_doubts_are_pooled_by_kind_and_counted_apart(monkeypatch):
+    # Two pairs of wide layers, forced; one of a wide and a narrow one, with a high level; one that is fine.
+    shared = reference.gaussian(0, 30, 2)
+    wide, narrow = np.hstack([shared, reference.gaussian(1, 30, 18)]), shared + reference.gaussian(2, 30, 2)
+    with pytest.warns(SvccaWarning) as caught:
+        matrix = compare({"wide": wide, "narrow": narrow}, measure="cca")
+    forced, chance = matrix.warnings
+    assert (forced.kind, chance.kind) == ("forced", "chance")
+    assert forced.text.endswith("A warning of this kind holds for 1 of 4 pairs.")
+    assert chance.text.endswith("A warning of this kind holds for 2 of 4 pairs.")
+    assert [str(warning.message) for warning in caught] == [forced.text, chance.text]
 
 
 def test_more_memory_than_the_budget_is_an_error_that_says_how_much():

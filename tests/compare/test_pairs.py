@@ -379,10 +379,10 @@ def test_an_encoder_is_compared_by_default_with_what_it_left_out_named():
     with pytest.warns(SvccaWarning) as caught:
         matrix = svcca.compare(bert(), None, sentences(9, 0))
     assert {layer.observation for layer in matrix.rows} == {"mean_token", "flatten"}
-    text = " ".join(matrix.warnings)
+    text = " ".join(map(str, matrix.warnings))
     assert "do not put samples first: embeddings.position_embeddings" in text
     assert "constant over all samples: embeddings.token_type_embeddings" in text
-    assert [str(warning.message) for warning in caught] == list(matrix.warnings)
+    assert [str(warning.message) for warning in caught] == [str(doubt) for doubt in matrix.warnings]
 
 
 def test_labels_in_a_batch_do_not_reach_an_encoder_or_change_a_number():
@@ -459,9 +459,9 @@ def test_fewer_samples_than_features_are_warned_of_and_recorded_where_the_user_c
     arrays = {"a": reference.gaussian(0, 20, 30), "b": reference.gaussian(1, 20, 30)}
     with pytest.warns(SvccaWarning, match="are 1 whatever the layers hold, because 20 samples cannot tell") as caught:
         matrix = svcca.compare(arrays)
-    assert [str(warning.message) for warning in caught] == list(matrix.warnings)
+    assert [str(warning.message) for warning in caught] == [str(doubt) for doubt in matrix.warnings]
     assert caught[0].filename == __file__
-    assert "holds for 4 of 4 pairs" in matrix.warnings[0]
+    assert "holds for 4 of 4 pairs" in matrix.warnings[0].text
     assert matrix.chance[0, 1] > 0.9
 
 
@@ -579,7 +579,7 @@ def test_an_empty_loader_is_refused():
 
 
 def test_rows_that_do_not_match_are_refused():
-    with pytest.raises(SampleError, match="as many samples in both networks; got 599 in b and"):
+    with pytest.raises(SampleError, match="as many samples on both sides; got 599 in b and"):
         compare(Net(), {"fc1": X[1:]}, X.split(100))
 
 
@@ -591,7 +591,9 @@ def test_layers_of_one_sample_are_refused():
 def test_dependent_rows_are_remarked_with_the_chance_level_of_the_inputs_alone():
     maps = {"a": torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(0))}
     by_pixel, by_image = compare(maps, observe="pixels"), compare(maps, observe="pool")
-    (remark,) = by_pixel.warnings
+    (doubt,) = by_pixel.warnings
+    remark = doubt.text
+    assert doubt.kind == "dependence"
     assert "640 rows come from 40 inputs" in remark
     assert f"up to {by_pixel.chance.max():.2f}" in remark
     assert f"only the inputs it would be up to {cca_mean(3, 3, 40):.2f}." in remark

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from svcca.compare.result import FORMAT, FORMAT_VERSION, LayerSummary, SimilarityMatrix, current_versions
-from svcca.errors import FileError, InputError
+from svcca.errors import Doubt, FileError, InputError
 
 
 def matrix(**changes):
@@ -26,7 +26,8 @@ def matrix(**changes):
 
 
 FULL = {
-    "warnings": ("few samples, ρ is high", "another"),
+    "warnings": (Doubt("forced", "few samples, ρ is high"), Doubt("dependence", "another")),
+    "definition": "mean of ρ",
     "row_title": "net at step 0",
     "column_title": "net at the end",
     "command": "svcca compare a b",
@@ -117,7 +118,14 @@ def test_loading_other_json_is_a_file_error(tmp_path, plain):
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, None, "1"])
 def test_loading_a_newer_version_says_to_upgrade(tmp_path, version):
     (tmp_path / "m.json").write_text(json.dumps(matrix().to_dict() | {"version": version}))
-    with pytest.raises(FileError, match=f"expected format version 1; got {version}. Upgrade svcca to read it"):
+    with pytest.raises(FileError, match=f"expected format version 2; got {version}. Upgrade svcca to read it"):
+        SimilarityMatrix.load(tmp_path / "m.json")
+
+
+def test_loading_an_older_version_says_what_to_do(tmp_path):
+    (tmp_path / "m.json").write_text(json.dumps(matrix().to_dict() | {"version": 1}))
+    text = "expected format version 2; got 1, of an older svcca. Compute it again, or read it with the svcca that"
+    with pytest.raises(FileError, match=text):
         SimilarityMatrix.load(tmp_path / "m.json")
 
 
@@ -134,6 +142,8 @@ def test_loading_a_newer_version_says_to_upgrade(tmp_path, version):
         {"rows": [{"name": "layer0"}]},
         {"columns": ["layer0"]},
         {"warnings": None},
+        {"warnings": ["few samples"]},
+        {"warnings": [{"kind": "rumour", "text": "few samples"}]},
         {"unheard_of": 1},
     ],
     ids=lambda change: "-".join(f"{key} {str(value)[:24]}" for key, value in change.items()),
@@ -178,13 +188,22 @@ def test_another_shape_than_the_layers_is_refused(name, wrong):
         matrix(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["values", "chance"])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("name", "bad"), [("values", np.nan), *((name, bad) for name in ("values", "chance") for bad in (np.inf, -np.inf))]
+)
 def test_what_is_not_finite_is_refused(name, bad):
     values = np.zeros((2, 3))
     values[1, 2] = bad
     with pytest.raises(InputError, match=rf"SimilarityMatrix {name}: expected finite numbers; got {bad}"):
         matrix(**{name: values})
+
+
+def test_a_chance_level_that_is_not_known_is_saved_as_null_and_loaded_as_nan(tmp_path):
+    chance = np.zeros((2, 3))
+    chance[1, 2] = np.nan
+    saved = matrix(chance=chance)
+    assert json.loads(saved.save(tmp_path / "m.json").read_text())["chance"] == [[0, 0, 0], [0, 0, None]]
+    np.testing.assert_array_equal(SimilarityMatrix.load(tmp_path / "m.json").chance, chance)
 
 
 def test_a_refusal_of_nan_says_that_it_is_nan_and_where():

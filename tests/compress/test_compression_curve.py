@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused_before_any_work(options, error, text):
 def test_an_evaluation_that_gives_no_number_and_data_without_a_batch_are_refused():
     with pytest.raises(InputError, match=r"evaluate: expected a finite number from evaluate.model.; got nan"):
         svcca.compression_curve(dense(), rows(), lambda _: float("nan"))
-    with pytest.raises(InputError, match="compress data: expected at least one batch; got none"):
+    with pytest.raises(InputError, match="data for Sequential: expected at least 2 samples; got 0 samples"):
         svcca.compression_curve(dense(), [], size)
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import reference
+from every_measure import EVERY
 from svcca.core.coherence import Coherence
 from svcca.core.grid import GridAccumulator
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import RankError
-from svcca.measures.registry import MEASURES
 
 N, WIDTHS_A, WIDTHS_B = 300, (4, 7, 2), (5, 3)
 ROUNDING = reference.rounding(N)  # two routes to one number, layers of condition of order 1
@@ -65,8 +65,8 @@ def test_every_pair_is_what_the_two_layers_alone_give(route, share):
     for i, j in itertools.product(range(3), range(2)):
         alone = Coherence.from_rows(a[i], b[j]).truncate(SVDStep(share))
         assert (grid.rows[i].rank, grid.columns[j].rank) == (alone.x.rank, alone.y.rank)
-        for measure in (measure for measure in MEASURES.values() if not measure.needs_rows):
-            assert measure.evaluate(grid.pair(i, j)) == pytest.approx(measure.evaluate(alone), abs=ROUNDING)
+        for measure in (measure for measure in EVERY.values() if not measure.needs_rows):
+            assert measure.value(grid.pair(i, j)) == pytest.approx(measure.value(alone), abs=ROUNDING)
 
 
 @ROUTES

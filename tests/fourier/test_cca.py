@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference as ref
+from every_measure import EVERY
 from shifts import Layers, axes, closed, conv, flat, shifted
 from svcca import JointMoments, similarities
 from svcca.core.subspace import SVDStep
@@ -19,7 +20,6 @@ from svcca.fourier.grid import FourierAccumulator
 from svcca.fourier.translation import translation_gap
 from svcca.measures import chance
 from svcca.measures.cca import svcca
-from svcca.measures.registry import MEASURES
 
 EXACT = 1e-10
 quiet = pytest.mark.filterwarnings("ignore::svcca.errors.SvccaWarning")
@@ -117,11 +117,11 @@ def test_components_are_counted_over_all_frequencies():
 # PWCCA in absolute values depends on the basis of the units. Where a frequency and its negative meet at one of the
 # smaller map, so does weighted SVCCA: their singular values are equal, and any directions between them are as good.
 CASES = [
-    (measure.name, strides)
-    for measure in MEASURES.values()
+    (measure.label, strides)
+    for measure in EVERY.values()
     for strides in [(1, 1), (1, 2), (2, 1)]
     if measure.by_frequency
-    and (not measure.name.startswith("pwcca") or measure.name == "pwcca_squared")
+    and (not measure.name.startswith("pwcca") or measure.label == "pwcca(squared=True)")
     and (not measure.name.startswith("svcca_weighted") or strides == (1, 1))
 ]
 
@@ -133,12 +133,12 @@ def test_every_measure_is_that_of_the_flattened_maps(measure, strides, share):
     layers = Layers(4, (4, 4), 2, 3, *strides)
     got = result_of(layers, phases=max(strides), retained_variance=share)
     x, y = (flat(maps) for maps in layers.over(closed(layers.images)))
-    if MEASURES[measure].svd_step:  # the same directions, kept outright
+    if EVERY[measure].svd_step:  # the same directions, kept outright
         result = result_of(layers, phases=max(strides), retained_variance=share)
         expected = _cut(measure, x, y, result.x_rank, result.y_rank)
     else:
-        expected = similarities(x, y, [measure])[measure].similarity
-    assert got.evaluate(measure).similarity == pytest.approx(expected, abs=EXACT)
+        expected = similarities(x, y, [EVERY[measure]])[measure].similarity
+    assert got.evaluate(EVERY[measure]).similarity == pytest.approx(expected, abs=EXACT)
 
 
 def _cut(measure, x, y, x_rank, y_rank):
@@ -150,7 +150,7 @@ def _cut(measure, x, y, x_rank, y_rank):
         whole.y.truncate(SVDStep(n_components=y_rank)),
         whole.matrix[:x_rank, :y_rank],
     )
-    return MEASURES[measure].evaluate(cut)
+    return EVERY[measure].value(cut)
 
 
 def test_pwcca_weighs_by_the_channels_spectra():
@@ -230,7 +230,7 @@ def test_cropping_aliases_is_another_number():
     cropped = result_of(layers, phases=2, resize="crop")
     same(exact.correlations, flattened(layers))
     assert exact.similarity - cropped.similarity > 0.2
-    assert any("cropped" in text for text in cropped.warnings)
+    assert any("cropped" in doubt.text for doubt in cropped.warnings)
 
 
 def test_centring_every_frequency_is_another_number():
@@ -395,7 +395,7 @@ def test_fewer_samples_than_channels_are_warned_of_with_the_number_of_forced_cor
     rng = np.random.default_rng(21)
     with pytest.warns(SvccaWarning, match=r"\d+ of \d+ canonical correlations are 1 whatever the layers hold"):
         result = fourier_cca(rng.normal(size=(12, 8, 4, 4)), rng.normal(size=(12, 8, 4, 4)))
-    assert "directions apart at one spatial frequency" in result.warnings[0]
+    assert "directions apart at one spatial frequency" in result.warnings[0].text
     assert result.chance > 0.7
 
 
@@ -575,8 +575,8 @@ def test_forced_correlations_are_no_more_than_there_are():
     rng = np.random.default_rng(35)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        notes = fourier_cca(rng.normal(size=(3, 4, 8)), rng.normal(size=(3, 2, 2))).warnings
-    (note,) = (note for note in notes if "whatever the layers hold" in note)
+        doubts = fourier_cca(rng.normal(size=(3, 4, 8)), rng.normal(size=(3, 2, 2))).warnings
+    (note,) = (doubt.text for doubt in doubts if doubt.kind == "forced")
     forced, total = (int(word) for word in note.removeprefix("x and y: ").split()[:3:2])
     assert 0 < forced <= total
 

@@ -162,7 +162,7 @@ def test_settings_that_cannot_be_are_refused(options, error, text):
 
 def test_an_empty_probe_set_is_refused():
     model = mlp()
-    with pytest.raises(InputError, match="probe set: expected at least one batch; got none"):
+    with pytest.raises(InputError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         FreezeTraining(
             model, torch.optim.SGD(model.parameters(), lr=0.1), schedule=AdaptiveFreezing([]), total_steps=20
         )

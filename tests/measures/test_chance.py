@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import reference as ref
 from svcca.core.coherence import Coherence
 from svcca.errors import InputError
-from svcca.measures import chance
-from svcca.measures.values import linear_cka, participation_ratio
+from svcca.measures import LinearCKA, chance
+from svcca.measures.spectra import participation_ratio
 
 # Nested adaptive quadrature with square-root edges: scipy's default request is 1.5e-8.
 QUADRATURE = 1.5e-8
@@ -347,7 +347,7 @@ def test_linear_cka_over_all_pairings_is_its_chance_level_for_any_data(p, q):
     x, y = ref.gaussian(0, 6, p) ** 3, np.exp(ref.gaussian(1, 6, q))
     pair = Coherence.from_rows(x, y)
     level = chance.linear_cka(participation_ratio(pair.x), participation_ratio(pair.y), 6)
-    mean = ref.over_all_pairings(x, y, lambda a, b: linear_cka(Coherence.from_rows(a, b)))
+    mean = ref.over_all_pairings(x, y, lambda a, b: LinearCKA().value(Coherence.from_rows(a, b)))
     assert mean == pytest.approx(level, abs=ref.rounding(6, 10))
 
 

@@ -6,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
+from every_measure import EVERY
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, UnknownOptionError
-from svcca.measures import chance
-from svcca.measures.registry import MEASURES, Similarity, doubts, evaluate, get_measure
-from svcca.measures.values import linear_cka, mean_correlation, participation_ratio, projection_weighted
+from svcca.measures import CCA, MEASURES, PWCCA, LinearCKA, Similarity, chance
+from svcca.measures.evaluate import doubts, evaluate
+from svcca.measures.registry import get_measure
+from svcca.measures.spectra import participation_ratio
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 6)
-every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
+every_measure = pytest.mark.parametrize("measure", EVERY.values(), ids=EVERY.keys())
 # Two layers of `ref.related` have condition numbers up to about 10; the slack is for the rare worse draw.
 TOLERANCE = ref.rounding(80, 30)
 
@@ -39,21 +41,21 @@ def value(measure, x, y, share=1.0):
 @given(seed=seeds, p=widths, q=widths)
 def test_the_mean_correlation_is_the_oracles(route, seed, p, q):
     x, y = ref.related(seed, 80, p, q)
-    assert mean_correlation(route(x, y)) == pytest.approx(ref.correlations(x, y).mean(), abs=TOLERANCE)
+    assert CCA().value(route(x, y)) == pytest.approx(ref.correlations(x, y).mean(), abs=TOLERANCE)
 
 
 @both_routes
 @given(seed=seeds, p=widths, q=widths)
 def test_pwcca_is_the_oracles_summed_neuron_by_neuron(route, seed, p, q):
     x, y = ref.related(seed, 80, p, q)
-    assert projection_weighted(route(x, y)) == pytest.approx(ref.pwcca(x, y), abs=TOLERANCE)
+    assert PWCCA().value(route(x, y)) == pytest.approx(ref.pwcca(x, y), abs=TOLERANCE)
 
 
 @both_routes
 @given(seed=seeds, p=widths, q=widths)
 def test_linear_cka_is_the_oracles_by_gram_matrices(route, seed, p, q):
     x, y = ref.related(seed, 80, p, q)
-    assert linear_cka(route(x, y)) == pytest.approx(ref.linear_cka(x, y), abs=TOLERANCE)
+    assert LinearCKA().value(route(x, y)) == pytest.approx(ref.linear_cka(x, y), abs=TOLERANCE)
 
 
 @both_routes
@@ -71,16 +73,16 @@ def test_wide_layers_agree_with_the_oracles():
     latent_x, latent_y = ref.related(0, 40, 4, 3)
     x, y = latent_x @ ref.gaussian(1, 4, 70), latent_y @ ref.gaussian(2, 3, 50)
     pair = Coherence.from_rows(x, y)
-    assert mean_correlation(pair) == pytest.approx(ref.deficient_correlations(x, y, 4, 3).mean(), abs=TOLERANCE)
-    assert projection_weighted(pair) == pytest.approx(ref.pwcca(x, y, 4, 3), abs=TOLERANCE)
-    assert linear_cka(pair) == pytest.approx(ref.linear_cka(x, y), abs=TOLERANCE)
+    assert CCA().value(pair) == pytest.approx(ref.deficient_correlations(x, y, 4, 3).mean(), abs=TOLERANCE)
+    assert PWCCA().value(pair) == pytest.approx(ref.pwcca(x, y, 4, 3), abs=TOLERANCE)
+    assert LinearCKA().value(pair) == pytest.approx(ref.linear_cka(x, y), abs=TOLERANCE)
 
 
 def test_complex_pwcca_is_the_oracles():
     x = ref.gaussian(0, 50, 2) + 1j * ref.gaussian(1, 50, 2)
     y = ref.gaussian(2, 50, 3) + 1j * ref.gaussian(3, 50, 3)
     y[:, :2] += (1 + 2j) * x
-    assert projection_weighted(Coherence.from_rows(x, y)) == pytest.approx(ref.pwcca(x, y), abs=TOLERANCE)
+    assert PWCCA().value(Coherence.from_rows(x, y)) == pytest.approx(ref.pwcca(x, y), abs=TOLERANCE)
 
 
 @given(seed=seeds, p=st.integers(1, 9))
@@ -174,16 +176,16 @@ def test_a_rotation_changes_nothing(name, seed):
 def test_an_invertible_map_of_either_layer_leaves_the_mean_correlation(seed):
     x, y = ref.related(seed, 80, 4, 3)
     rng = np.random.default_rng(seed)
-    expected = mean_correlation(Coherence.from_rows(x, y))
+    expected = CCA().value(Coherence.from_rows(x, y))
     mapped = Coherence.from_rows(x @ ref.invertible(rng, 4) - 2, y @ ref.invertible(rng, 3) + 5)
-    assert mean_correlation(mapped) == pytest.approx(expected, abs=100 * TOLERANCE)  # the maps' own condition, 3 ** 4
+    assert CCA().value(mapped) == pytest.approx(expected, abs=100 * TOLERANCE)  # the maps' own condition, 3 ** 4
 
 
 @given(seed=seeds)
 def test_an_invertible_map_of_the_wider_layer_leaves_pwcca(seed):
     x, y = ref.related(seed, 80, 3, 4)
     mapped = y @ ref.invertible(np.random.default_rng(seed), 4)
-    got, expected = (projection_weighted(Coherence.from_rows(x, z)) for z in (mapped, y))
+    got, expected = (PWCCA().value(Coherence.from_rows(x, z)) for z in (mapped, y))
     assert got == pytest.approx(expected, abs=10 * TOLERANCE)
 
 
@@ -211,7 +213,7 @@ def test_pwcca_whitens_before_it_weighs():
     h, rho = ref.variates(x, y)[0], ref.correlations(x, y)
     unwhitened = np.abs(np.linalg.lstsq(ref.centred(x), h, rcond=None)[0]).sum(axis=0)
     wrong = (unwhitened * rho).sum() / unwhitened.sum()
-    right = projection_weighted(Coherence.from_rows(x, y))
+    right = PWCCA().value(Coherence.from_rows(x, y))
     assert right == pytest.approx(ref.pwcca(x, y), abs=10 * TOLERANCE)
     assert abs(right - wrong) > 0.01  # far beyond rounding: the two definitions are told apart here
 
@@ -225,7 +227,7 @@ def test_mean_squared_correlation_is_linear_cka_of_the_whitened_layers(seed, p, 
     x, y = ref.related(seed, 80, p, q)
     whitened = Coherence.from_rows(ref.basis(x)[0], ref.basis(y)[0])
     squares = (Coherence.from_rows(x, y).correlations ** 2).mean()
-    assert float(squares) == pytest.approx(linear_cka(whitened) * np.sqrt(q / p), abs=TOLERANCE)
+    assert float(squares) == pytest.approx(LinearCKA().value(whitened) * np.sqrt(q / p), abs=TOLERANCE)
 
 
 def test_an_invertible_image_is_no_identity_for_linear_cka():
@@ -253,7 +255,7 @@ def test_an_evaluation_records_what_it_was_computed_from(measure):
     x, y = ref.related(0, 80, 4, 3)
     result = evaluate(measure, Coherence.from_rows(x, y), SVDStep(1.0))
     assert isinstance(result, Similarity)
-    assert (result.measure, result.x_rank, result.y_rank, result.n_samples) == (measure.name, 4, 3, 80)
+    assert (result.measure, result.x_rank, result.y_rank, result.n_samples) == (measure.label, 4, 3, 80)
     assert result.warnings == ()
     assert float(result) == result.similarity
 
@@ -288,18 +290,20 @@ def test_chance_of_linear_cka_is_that_of_the_participation_ratios():
 
 def test_correlations_forced_to_one_are_counted_in_the_warning():
     pair = Coherence.from_rows(ref.gaussian(0, 21, 15), ref.gaussian(1, 21, 12))
-    (text,) = doubts(pair, 1.0, "layer a and layer b", from_correlations=True)
-    assert text.startswith(
+    (doubt,) = doubts(pair, 1.0, "layer a and layer b", from_correlations=True)
+    assert doubt.kind == "forced"
+    assert doubt.text.startswith(
         "layer a and layer b: 7 of 12 canonical correlations are 1 whatever the layers hold, because 21 samples cannot "
         "tell 15 + 12 directions apart."
     )
-    assert "Use more samples" in text
+    assert "Use more samples" in doubt.text
 
 
 def test_a_high_chance_level_is_named_in_the_warning():
     pair = Coherence.from_rows(ref.gaussian(0, 40, 8), ref.gaussian(1, 40, 9))
-    (text,) = doubts(pair, 0.3712, "x and y", from_correlations=True)
-    assert "unrelated layers would already give 0.37 with 40 samples and 8 and 9 directions" in text
+    (doubt,) = doubts(pair, 0.3712, "x and y", from_correlations=True)
+    assert doubt.kind == "chance"
+    assert "unrelated layers would already give 0.37 with 40 samples and 8 and 9 directions" in doubt.text
 
 
 def test_a_low_chance_level_needs_no_warning():

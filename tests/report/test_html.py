@@ -10,7 +10,9 @@ import pytest
 
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.errors import FileError
-from svcca.report.html import PRINTED_COLUMNS, render, write_report
+from svcca.io.pages import write_page
+from svcca.measures import MEASURES
+from svcca.report.html import PRINTED_COLUMNS, render
 
 EVIL = "<script>alert(1)</script>"
 QUOTES = '"\'onmouseover="alert(2)" {{ 7 * 7 }}'
@@ -133,6 +135,16 @@ def test_the_chance_level_is_summarised():
     assert "chance 0.10–0.30" in page_text(matrix_of([[0.5, 0.6]], chance=[[0.1, 0.3]]))
 
 
+def test_a_chance_level_that_is_not_known_is_said_not_to_be_and_marks_nothing():
+    text = render(matrix_of(VALUES, chance=np.nan))
+    assert "nan" not in text.lower().replace("tabular-nums", "")
+    words = page_text(matrix_of(VALUES, chance=np.nan))
+    assert "Chance level not known" in words
+    assert "Above chance" not in words
+    assert "not clearly above" not in words
+    assert 'class="near"' not in text
+
+
 def test_layers_show_width_rank_samples_per_direction_and_rule():
     text = page_text(matrix_of(VALUES))
     assert "r0 64 20 100 pool" in text
@@ -162,7 +174,8 @@ def test_without_warnings_there_is_no_box_for_them():
 
 
 def test_the_page_says_how_it_was_computed():
-    text = page_text(matrix_of(VALUES, command="svcca compare a.npz b.npz", versions={"svcca": "9.8", "torch": "7.6"}))
+    told = {"command": "svcca compare a.npz b.npz", "definition": MEASURES["svcca"].definition}
+    text = page_text(matrix_of(VALUES, **told, versions={"svcca": "9.8", "torch": "7.6"}))
     assert "Command svcca compare a.npz b.npz" in text
     assert "svcca: mean canonical correlation of the leading singular directions" in text
     assert "99% of each layer's variance" in text
@@ -171,10 +184,10 @@ def test_the_page_says_how_it_was_computed():
 
 def test_a_measure_without_svd_step_keeps_all_variance():
     text = page_text(matrix_of(VALUES, measure="linear_cka", retained_variance=1.0))
-    assert "all of it: this measure cuts nothing" in text
+    assert "all of it: nothing was cut" in text
 
 
-def test_a_measure_of_another_version_is_named_without_a_definition():
+def test_a_measure_without_a_definition_is_named_alone():
     assert "Measure tomorrows Retained" in page_text(matrix_of(VALUES, measure="tomorrows"))
 
 
@@ -225,18 +238,14 @@ def test_negative_values_are_shown_on_a_scale_that_holds_them():
     assert [cell["text"] for cell in page.all("td", title=True)] == ["-0.50", "0.50", "0.00"]
 
 
-def test_write_report_returns_the_file_it_wrote(tmp_path):
-    path = write_report(matrix_of(VALUES), tmp_path / "report.html")
+def test_a_page_is_written_as_rendered_and_its_path_returned(tmp_path):
+    path = write_page(matrix_of(VALUES), tmp_path / "report.html")
     assert path.read_text(encoding="utf-8") == render(matrix_of(VALUES))
-
-
-def test_the_matrix_writes_its_own_report(tmp_path):
-    assert matrix_of(VALUES).report(str(tmp_path / "report.html")).is_file()
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileError, match=r"report.html: expected a folder that can be written to; got No such file"):
-        write_report(matrix_of(VALUES), tmp_path / "missing" / "report.html")
+        write_page(matrix_of(VALUES), tmp_path / "missing" / "report.html")
 
 
 def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
@@ -248,5 +257,5 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(FileError, match="expected to write the file; got No space left on device"):
-        write_report(matrix_of(VALUES), path)
+        write_page(matrix_of(VALUES), path)
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])

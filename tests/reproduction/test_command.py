@@ -117,14 +117,14 @@ def test_an_unknown_figure_is_an_error_before_anything_runs(invoke, tmp_path, na
 
 
 def test_an_unknown_preset_lists_the_known_ones(tmp_path):
-    with pytest.raises(ReproduceError, match="one of quick, cpu, full; got 'fast'"):
+    with pytest.raises(ReproduceError, match="one of quick, cpu, cpu2, full; got 'fast'"):
         run(CHEAP, "fast", tmp_path)
 
 
 def test_a_preset_that_needs_data_says_so(invoke, tmp_path):
     result = invoke(CHEAP, "--preset", "cpu", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "Give it as --data or in SVCCA_DATA" in result.output.replace("\n", " ")
+    assert "Pass it as --data or in SVCCA_DATA" in result.output.replace("\n", " ")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_help_says_what_the_presets_are(invoke):
     output = invoke("--help").output
-    assert "list | all | NAME" in output
+    assert "list | all | train | NAME" in output
     assert "quick" in output
 
 
@@ -148,7 +148,9 @@ def test_only_public_names_of_the_library_are_used(path):
             imported = [node.module or ""]
         assert not any(name.startswith("svcca.") and not name.startswith("svcca.integrations.") for name in imported)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "svcca":
-            assert node.attr in sys.modules["svcca"].__all__
+            assert node.attr in {*sys.modules["svcca"].__all__, "measures"}
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "svcca.measures":
+            assert node.attr in sys.modules["svcca.measures"].__all__
 
 
 def test_warnings_that_differ_in_numbers_and_layers_alone_are_counted():

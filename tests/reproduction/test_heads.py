@@ -95,7 +95,7 @@ def test_each_net_is_taken_with_the_next(monkeypatch, nets, images):
             asked.append(seed)
             return seed
 
-    monkeypatch.setattr(heads_module, "asdict", lambda shared: {})
+    monkeypatch.setattr(heads_module, "plain", lambda shared: {})
     settings = heads_module.HeadSettings(seeds=2, nets=Shared(), n_seen=10, n_evaluated=10)
     one = Study("x", "quick", settings, None, None, lambda line: None)
     assert [make() for _, make in heads_module.pairs(one)] == [(0, 1), (1, 2)]

@@ -1,7 +1,13 @@
+import time
+
 import pytest
 import torch
 from reproduce import training as training_module
+from reproduce.cache import plain
+from reproduce.data.images import digits
+from reproduce.errors import ReproduceError
 from reproduce.nets import Net, conv_net, residual_net
+from reproduce.study import classification_loss
 from reproduce.training import Training, fit, translated, translations
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -123,6 +129,88 @@ def test_what_an_interrupted_run_left_is_not_used_if_it_is_damaged_or_of_another
     assert epochs == [0, 1, 2, 3]
 
 
+def test_a_run_in_bfloat16_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_module, "SAVE_EVERY", 0.0)
+    images = digits(128, 10)
+    training = Training(epochs=3, precision="bfloat16", channels_last=True, translate=1, snapshots=2)
+
+    def conv_trained(name, track=lambda items, title: items):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = Net(width=4).build(images.shape, 10)
+
+        def batches(generator):
+            order = torch.randperm(128, generator=generator)
+            return [(part, translations(len(part), 1, generator)) for part in order.split(32)]
+
+        def loss(model, batch):
+            inputs = translated(images.train[batch[0]], batch[1], 1, training.layout)
+            return classification_loss(model, (inputs, images.train_labels[batch[0]]))
+
+        return model, fit(model, batches, loss, training, 0, partial=tmp_path / name, track=track, title="it")
+
+    def killed(items, title):
+        for epoch in items:
+            if epoch == 2:
+                raise KeyboardInterrupt
+            yield epoch
+
+    _, whole = conv_trained("whole.partial")
+    with pytest.raises(KeyboardInterrupt):
+        conv_trained("it.partial", killed)
+    model, again = conv_trained("it.partial")
+    assert same(whole, again)
+    assert {value.dtype for value in again.states[12].values()} == {torch.float32, torch.int64}
+    assert model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_in_bfloat16_the_net_computes_in_it_and_the_loss_in_float32(task, tmp_path):
+    seen = []
+
+    class Watched(nn.Sequential):
+        def forward(self, x):
+            y = super().forward(x)
+            seen.append(y.dtype)
+            return y
+
+    training = Training(epochs=1, precision="bfloat16")
+    run = trained(task, tmp_path, training, model=Watched(nn.Linear(5, 3)))
+    assert set(seen) == {torch.bfloat16}
+    assert all(value.dtype == torch.float32 for value in run.states[3].values())
+    assert classification_loss(lambda x: x.bfloat16(), (torch.zeros(2, 3), torch.tensor([0, 1]))).dtype == torch.float32
+
+
+def test_an_unknown_precision_lists_the_known_ones():
+    with pytest.raises(ReproduceError, match="one of float32, bfloat16; got 'float16'"):
+        Training(epochs=1, precision="float16")
+
+
+def test_a_field_that_was_added_later_changes_no_key_where_it_has_its_default():
+    old = {"epochs", "batch", "optimizer", "learning_rate", "decay_at", "translate", "snapshots", "clip"}
+    assert set(plain(Training(epochs=1))) == old
+    assert plain({"deep": (Training(epochs=1, channels_last=True),)})["deep"][0]["channels_last"] is True
+
+
+def test_the_seconds_of_training_do_not_count_a_pause(task, tmp_path):
+    x, y = task
+
+    def loss(model, batch):
+        time.sleep(0.2)
+        return cross_entropy(model(x), y)
+
+    run = fit(
+        net(),
+        lambda generator: [0],
+        loss,
+        Training(epochs=2),
+        0,
+        partial=tmp_path / "it.partial",
+        track=lambda items, title: items,
+        title="it",
+    )
+    assert run.seconds < 0.3
+
+
 def test_the_callers_random_state_is_left_alone(task, tmp_path):
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -154,6 +242,9 @@ def test_a_translation_shifts_each_image_by_its_own_and_brings_in_zeros():
         shifts.add(found[0])
     assert len(shifts) > 15
     assert translated(images, drawn, 0) is images
+    last = translated(images, drawn, 2, torch.channels_last)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, moved)
 
 
 def test_no_translation_draws_nothing():

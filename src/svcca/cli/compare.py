@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from svcca.cli.output import check_output, described, print_result, warnings_kept_back, write_result
+from svcca.cli.output import check_output, described, print_matrices, warnings_kept_back, write_matrices
 
 
 def compare(
@@ -74,17 +74,18 @@ def compare(
 
     networks = load_networks(a, b, model or [], checkpoint or [], device)
     with warnings_kept_back():
-        result = compare_networks(
+        found = compare_networks(
             networks[0][0],
             networks[1][0] if len(networks) == 2 else None,
             load_inputs(data) if data else None,
             layers=layers,
-            measure=measure or "svcca",
+            measure=measure or ["svcca"],
             observe=observe,
             retained_variance=retained_variance,
             progress=False if quiet else None,
         )
-    result = described(result, networks[0][1], networks[-1][1], shlex.join(["svcca", *sys.argv[1:]]))
+    titles, command = [title for _, title in networks], shlex.join(["svcca", *sys.argv[1:]])
+    matrices = [described(matrix, titles[0], titles[-1], command) for matrix in found.values()]
     for path in outputs:
-        write_result(result, path)
-    print_result(result, outputs, as_json=as_json, quiet=quiet)
+        write_matrices(matrices, path)
+    print_matrices(matrices, outputs, as_json=as_json, quiet=quiet)

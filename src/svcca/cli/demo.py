@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from svcca.cli.output import check_output, print_result, warnings_kept_back, write_result
+from svcca.cli.output import check_output, print_matrices, warnings_kept_back, write_matrices
 from svcca.errors import FileError, message
 
 
@@ -30,10 +30,10 @@ def demo(
     with warnings_kept_back():
         result = digits.run(progress=False if quiet else None)
     for path in outputs:
-        write_result(result.matrix, path)
+        write_matrices([result.matrix], path)
     if not quiet:
         first, second = result.accuracies
         typer.echo(f"Two nets from two seeds read {first:.1%} and {second:.1%} of unseen digits correctly.")
         hits, total = result.matrix.twin_matches()
         typer.echo(f"{hits} of {total} blocks are most similar to their twin in the other net; chance would give 1.")
-    print_result(result.matrix, outputs, as_json=False, quiet=quiet)
+    print_matrices([result.matrix], outputs, as_json=False, quiet=quiet)

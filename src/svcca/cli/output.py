@@ -16,6 +16,7 @@ import typer
 from svcca.errors import FileError, InputError, SvccaWarning, message
 
 if TYPE_CHECKING:
+    from svcca.compare.by_measure import ByMeasure
     from svcca.compare.result import SimilarityMatrix
 
 MATRIX_SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
@@ -44,55 +45,61 @@ def check_output(path: Path, suffixes: Sequence[str] = MATRIX_SUFFIXES) -> None:
         raise FileError(message(f"output {path}", "a folder that can be written to", str(path.parent)))
 
 
-def matrices_of(result: SimilarityMatrix) -> tuple[SimilarityMatrix, ...]:
-    """Return the matrices of a comparison, one a measure, in the order in which the measures were named."""
-    return (result, *result.others)
+def described(matrix: SimilarityMatrix, row_title: str, column_title: str, command: str) -> SimilarityMatrix:
+    """Return the matrix with rows and columns titled as the user named them, and with the command that was run."""
+    return replace(matrix, row_title=row_title, column_title=column_title, command=command)
 
 
-def described(result: SimilarityMatrix, row_title: str, column_title: str, command: str) -> SimilarityMatrix:
-    """Return the comparison with rows and columns titled as the user named them, and with the command that was run."""
-    others = tuple(described(other, row_title, column_title, command) for other in result.others)
-    return replace(result, row_title=row_title, column_title=column_title, command=command, others=others)
+def write_matrices(matrices: Sequence[SimilarityMatrix], path: Path) -> None:
+    """Write a comparison in the form that the file's ending names.
 
-
-def write_result(result: SimilarityMatrix, path: Path) -> None:
-    """Write a comparison as the page, document or figure that the file's ending names.
+    Args:
+        matrices: The matrices, one a measure. A document holds them all, a page or a figure the first.
+        path: The file to write.
 
     Raises:
         FileError: If the file cannot be written.
     """
     if path.suffix == ".html":
-        result.report(path)
+        matrices[0].report(path)
     elif path.suffix == ".json":
-        result.save(path)
+        _document(matrices).save(path)
     else:
         from svcca.io.files import write_atomically
 
-        figure, _ = result.plot()
+        figure, _ = matrices[0].plot()
         write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=160, bbox_inches="tight"))
 
 
-def print_result(result: SimilarityMatrix, outputs: Sequence[Path], *, as_json: bool, quiet: bool) -> None:
+def print_matrices(
+    matrices: Sequence[SimilarityMatrix], outputs: Sequence[Path], *, as_json: bool, quiet: bool
+) -> None:
     """Print a comparison: a table for each measure, the warnings, and the files that were written.
 
     Args:
-        result: The comparison.
+        matrices: The matrices, one a measure.
         outputs: The files that were written.
         as_json: Whether to print the comparison as JSON and nothing else.
         quiet: Whether to print nothing at all.
     """
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), allow_nan=False))
+        typer.echo(json.dumps(_document(matrices).to_dict(), allow_nan=False))
         return
     if quiet:
         return
-    matrices = matrices_of(result)
     for matrix in matrices:
         _print_table(matrix)
     for warning in dict.fromkeys(note for matrix in matrices for note in matrix.warnings):
         typer.echo(f"Note: {warning}", err=True)
     for path in outputs:
         typer.echo(f"Wrote {path}")
+
+
+def _document(matrices: Sequence[SimilarityMatrix]) -> SimilarityMatrix | ByMeasure[SimilarityMatrix]:
+    """Return the one matrix, or all by their measures."""
+    from svcca.compare.by_measure import ByMeasure
+
+    return matrices[0] if len(matrices) == 1 else ByMeasure(matrices)
 
 
 def _print_table(matrix: SimilarityMatrix) -> None:
@@ -116,7 +123,7 @@ def _print_table(matrix: SimilarityMatrix) -> None:
 
 @contextmanager
 def warnings_kept_back() -> Iterator[None]:
-    """Silence this library's warnings, which a matrix records and `print_result` prints."""
+    """Silence this library's warnings, which a matrix records and `print_matrices` prints."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
         yield

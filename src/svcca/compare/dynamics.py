@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from torch import nn
@@ -16,6 +16,7 @@ from svcca.capture.batches import Forward, device_of
 from svcca.capture.checkpoints import Weights, find_checkpoints
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
+from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.result import LayerSummary
 from svcca.compare.snapshots import Settings, Snapshot, path_of, probe_of, saved_snapshots, take_snapshot
@@ -23,7 +24,10 @@ from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import FileError, InputError, SvccaWarning, message, unknown_option
 from svcca.io.files import PathLike
-from svcca.measures.registry import Measure, Similarity, evaluate, get_measure
+from svcca.measures.evaluate import evaluate, evaluate_all
+from svcca.measures.measure import Measure
+from svcca.measures.registry import get_measures
+from svcca.measures.similarity import Similarity
 from svcca.progress import track
 
 Against = Literal["last", "previous"]
@@ -32,13 +36,14 @@ Load = Callable[[], Snapshot]
 """Gives a snapshot when it is needed, so that few are in memory at a time."""
 
 
-def learning_dynamics(
+@overload
+def learning_dynamics(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
     model: nn.Module,
     checkpoints: PathLike | Sequence[Weights],
     data: object,
     *,
     layers: str | Sequence[str] | None = None,
-    measure: str = "svcca",
+    measure: str | Measure = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     against: Against = "last",
@@ -47,7 +52,40 @@ def learning_dynamics(
     folder: PathLike | None = None,
     skip_unreadable: bool = False,
     progress: bool | None = None,
-) -> LearningDynamics:
+) -> LearningDynamics: ...
+@overload
+def learning_dynamics(
+    model: nn.Module,
+    checkpoints: PathLike | Sequence[Weights],
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    measure: Sequence[str | Measure],
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    against: Against = "last",
+    steps: Sequence[int] | None = None,
+    forward: Forward | None = None,
+    folder: PathLike | None = None,
+    skip_unreadable: bool = False,
+    progress: bool | None = None,
+) -> ByMeasure[LearningDynamics]: ...
+def learning_dynamics(
+    model: nn.Module,
+    checkpoints: PathLike | Sequence[Weights],
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    measure: str | Measure | Sequence[str | Measure] = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    against: Against = "last",
+    steps: Sequence[int] | None = None,
+    forward: Forward | None = None,
+    folder: PathLike | None = None,
+    skip_unreadable: bool = False,
+    progress: bool | None = None,
+) -> LearningDynamics | ByMeasure[LearningDynamics]:
     """Compare every layer at every checkpoint with the layers at the last one.
 
     Each checkpoint's layers are decomposed once over the same inputs; pairs then cost small products.
@@ -59,7 +97,7 @@ def learning_dynamics(
         data: The probe set: a loader, a tensor or a dict of tensors, as for `compare`. Its batches are kept, so that a
             loader that shuffles gives every checkpoint the same inputs.
         layers: Names or glob patterns; default: every leaf module.
-        measure: Name of a measure.
+        measure: Name of a measure, or a measure; or several in a list, evaluated from the same decompositions.
         observe: What is a sample and what a feature, as for `compare`; not "fourier".
         retained_variance: Share of each layer's variance that the SVD step keeps.
         against: "last" (default) compares with the last checkpoint, "previous" with the one before.
@@ -72,7 +110,7 @@ def learning_dynamics(
 
     Returns:
         Similarities (steps, layers, layers) with ranks and chance levels; tables, plots, the step at which each layer
-        has converged.
+        has converged. For a list of measures a mapping from the label of each to these.
 
     Raises:
         FileError: For a checkpoint that cannot be read or does not fit the model; names that are missing and unexpected
@@ -86,9 +124,9 @@ def learning_dynamics(
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.1 and figure 4.
     """
-    chosen = get_measure(measure)
+    chosen = get_measures(measure)
     step = SVDStep(retained_variance)
-    settings = Settings.of(layers, observe, step if chosen.svd_step else WHOLE)
+    settings = Settings.of(layers, observe, common_step(chosen, step))
     found = find_checkpoints(checkpoints, steps)
     if len(found) < 2:
         raise InputError(message("learning_dynamics", "at least two checkpoints", f"one, {found[0].name}"))
@@ -106,13 +144,24 @@ def learning_dynamics(
         loads.append(stored(snapshot, folder, on_disk=on_disk))
     if len(loads) < 2:
         raise InputError(message("learning_dynamics", "at least two readable checkpoints", str(len(loads))))
-    return dynamics_of(loads, chosen, step, against, type(network).__name__, progress)
+    results = dynamics_of(loads, chosen, step, against, type(network).__name__, progress)
+    return one_or_by_measure(measure, results)
+
+
+def common_step(measures: Sequence[Measure], step: SVDStep) -> SVDStep:
+    """Return how snapshots are cut that serve all these measures: not at all unless all have the SVD step."""
+    return step if all(measure.svd_step for measure in measures) else WHOLE
 
 
 def dynamics_of(
-    loads: Sequence[Load], measure: Measure, step: SVDStep, against: Against, title: str, progress: bool | None
-) -> LearningDynamics:
-    """Compare snapshots in order of their steps.
+    loads: Sequence[Load],
+    measures: Sequence[Measure],
+    step: SVDStep,
+    against: Against,
+    title: str,
+    progress: bool | None,
+) -> list[LearningDynamics]:
+    """Compare snapshots in order of their steps; one result a measure.
 
     Raises:
         UnknownOptionError: If `against` is neither "last" nor "previous".
@@ -121,57 +170,54 @@ def dynamics_of(
     if against not in ("last", "previous"):
         raise unknown_option("learning_dynamics", "against", against, ["last", "previous"])
     last = loads[-1]()
+    cuts = [step if measure.svd_step else WHOLE for measure in measures]
     grids, taken, ranks = [], [], []
-    pairs = ((load, None) for load in loads) if against == "last" else ((b, a) for a, b in pairwise(loads))
-    total = len(loads) if against == "last" else len(loads) - 1
+    pairs: list[tuple[Load, Load | None]] = (
+        [(load, None) for load in loads] if against == "last" else [(b, a) for a, b in pairwise(loads)]
+    )
     before: Snapshot | None = None
-    for load, previous in track(_Sized(pairs, total), "Steps", progress):
+    for load, previous in track(pairs, "Steps", progress):
         snapshot = load()
         if previous is not None:
             before = previous() if before is None else before
         reference = last if previous is None else before
         assert reference is not None, "set just above"
-        grids.append(_similarities(snapshot, reference, measure, step))
+        grids.append(_similarities(snapshot, reference, measures, step))
         taken.append(snapshot.step)
-        ranks.append([subspace.rank for subspace in snapshot.subspaces])
+        ranks.append([[subspace.truncate(cut).rank for subspace in snapshot.subspaces] for cut in cuts])
         before = snapshot
-    doubts = [text for grid in grids for row in grid for pair in row for text in pair.warnings]
-    notes = (doubts[-1],) if doubts else ()
-    for note in notes:
-        warnings.warn(note, SvccaWarning, stacklevel=3)
-    return LearningDynamics(
-        values=np.array([[[pair.similarity for pair in row] for row in grid] for grid in grids]),
-        chance=np.array([[[pair.chance for pair in row] for row in grid] for grid in grids]),
-        ranks=np.array(ranks),
-        steps=np.array(taken),
-        layers=tuple(
-            LayerSummary(name, subspace.n_features, subspace.rank, observation)
-            for name, subspace, observation in zip(last.names, last.subspaces, last.observations, strict=True)
-        ),
-        measure=measure.name,
-        retained_variance=step.retained_variance if measure.svd_step else 1.0,
-        n_samples=last.n_samples,
-        against=against,
-        title=title,
-        warnings=notes,
-    )
+    results = []
+    for place, measure in enumerate(measures):
+        pairs_of = [[[pair[place] for pair in row] for row in grid] for grid in grids]
+        # Of each kind the doubt of the last step's last pair that has one stands for all.
+        doubts = {doubt.kind: doubt for grid in pairs_of for row in grid for pair in row for doubt in pair.warnings}
+        dynamics = LearningDynamics(
+            values=np.array([[[pair.similarity for pair in row] for row in grid] for grid in pairs_of]),
+            chance=np.array([[[pair.chance for pair in row] for row in grid] for grid in pairs_of]),
+            ranks=np.array([at_step[place] for at_step in ranks]),
+            steps=np.array(taken),
+            layers=tuple(
+                LayerSummary(name, subspace.n_features, subspace.truncate(cuts[place]).rank, observation)
+                for name, subspace, observation in zip(last.names, last.subspaces, last.observations, strict=True)
+            ),
+            measure=measure.label,
+            retained_variance=step.retained_variance if measure.svd_step else 1.0,
+            n_samples=last.n_samples,
+            against=against,
+            title=title,
+            warnings=tuple(doubts.values()),
+            definition=measure.definition,
+        )
+        results.append(dynamics)
+    for doubt in dict.fromkeys(doubt for dynamics in results for doubt in dynamics.warnings):
+        warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
+    return results
 
 
-class _Sized:
-    """Pairs with a length, for the progress bar."""
-
-    def __init__(self, pairs: object, total: int) -> None:
-        self._pairs, self._total = pairs, total
-
-    def __len__(self) -> int:
-        return self._total
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._pairs)  # type: ignore[call-overload]
-
-
-def _similarities(snapshot: Snapshot, reference: Snapshot, measure: Measure, step: SVDStep) -> list[list[Similarity]]:
-    """Every layer of one snapshot against every layer of another."""
+def _similarities(
+    snapshot: Snapshot, reference: Snapshot, measures: Sequence[Measure], step: SVDStep
+) -> list[list[list[Similarity]]]:
+    """Every layer of one snapshot against every layer of another by every measure, [row][column][measure]."""
     for what, got, expected in (
         ("layers", snapshot.names, reference.names),
         ("number of rows", snapshot.n_samples, reference.n_samples),
@@ -184,7 +230,7 @@ def _similarities(snapshot: Snapshot, reference: Snapshot, measure: Measure, ste
     grid = CoherenceGrid.from_subspaces(snapshot.subspaces, reference.subspaces)
     return [
         [
-            evaluate(measure, grid.pair(i, j), step, f"{row} at step {snapshot.step} x {column}")
+            evaluate_all(measures, grid.pair(i, j), step, f"{row} at step {snapshot.step} x {column}")
             for j, column in enumerate(reference.names)
         ]
         for i, row in enumerate(snapshot.names)

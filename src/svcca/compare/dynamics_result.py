@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions
-from svcca.errors import InputError, message
+from svcca.compare.result import LayerSummary, SimilarityMatrix, current_versions, plain_levels
+from svcca.errors import Doubt, InputError, message
 from svcca.io.documents import Document
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = "svcca.learning_dynamics"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ARRAYS = ("values", "chance", "ranks", "steps")
 
 
@@ -40,17 +40,18 @@ class LearningDynamics(Document):
 
     Attributes:
         values: Similarities, (n_steps, layers at that step, layers it is compared with), float64.
-        chance: What unrelated layers of the same ranks would give, likewise.
+        chance: What unrelated layers of the same ranks would give, likewise; NaN where it is not known.
         ranks: Kept directions of each layer at each step, (n_steps, n_layers).
         steps: Steps of training, ascending, (n_steps,).
         layers: Layers in order of execution, with their ranks at the last step.
-        measure: Name of the measure.
+        measure: Label of the measure.
         retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
         n_samples: Rows of the probe set.
         against: "last" or "previous".
         title: What was trained.
-        warnings: What a reader must know before trusting a value, in plain words.
+        warnings: What a reader must know before trusting a value.
         versions: Versions of svcca, torch and Python.
+        definition: The measure in one sentence; may be empty.
     """
 
     _FORMAT: ClassVar[str] = FORMAT
@@ -66,8 +67,9 @@ class LearningDynamics(Document):
     n_samples: int
     against: str = "last"
     title: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Doubt, ...] = ()
     versions: dict[str, str] = field(default_factory=current_versions)
+    definition: str = ""
 
     def __post_init__(self) -> None:
         """Hold the shapes together; freeze the arrays."""
@@ -121,6 +123,7 @@ class LearningDynamics(Document):
             row_title=f"{self.title} at step {step}",
             column_title=reference,
             versions=self.versions,
+            definition=self.definition,
         )
 
     def convergence_steps(self, threshold: float = 0.9) -> dict[str, int]:
@@ -170,25 +173,49 @@ class LearningDynamics(Document):
 
     def _plain(self) -> dict[str, Any]:
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        plain |= {name: plain[name].tolist() for name in ARRAYS}
-        return plain | {"layers": [asdict(layer) for layer in self.layers], "warnings": list(self.warnings)}
+        plain |= {name: plain[name].tolist() for name in ARRAYS} | {"chance": plain_levels(self.chance)}
+        return plain | {name: [asdict(entry) for entry in plain[name]] for name in ("layers", "warnings")}
 
     @classmethod
     def _from_plain(cls, plain: dict[str, Any], where: str) -> LearningDynamics:
         layers = tuple(LayerSummary(**layer) for layer in plain.pop("layers"))
+        doubts = tuple(Doubt(**doubt) for doubt in plain.pop("warnings"))
         arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
-        return cls(**plain | arrays | {"layers": layers, "warnings": tuple(plain["warnings"])})
-
-    # The pictures live a step further down the flow; they are imported when asked for, and only there.
+        return cls(**plain | arrays, layers=layers, warnings=doubts)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a layer over the steps, with the chance level; returns figure and axes."""
-        from svcca.plots.dynamics import plot_lines
+        """Draw a line a layer over the steps, with the chance level; return the figure and its axes.
 
-        return plot_lines(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.training_curves import plot_similarity_curves
+
+        reference = "the end" if self.against == "last" else "the step before"
+        return plot_similarity_curves(
+            self.steps,
+            self.curves,
+            np.diagonal(self.chance, axis1=1, axis2=2),
+            layers=self.labels,
+            y_label=f"{self.measure} with {reference}",
+            title=f"{self.title}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
     def plot_panes(self, n_panes: int = 4) -> tuple[Figure, npt.NDArray[Any]]:
-        """Draw layers against layers at some steps, first and last among them; returns figure and axes."""
-        from svcca.plots.dynamics import plot_panes
+        """Draw layers against layers at some steps, first and last among them; return the figure and its axes.
 
-        return plot_panes(self, n_panes)
+        Args:
+            n_panes: How many steps to draw; all where there are fewer.
+        """
+        from svcca.plots.panes import plot_panes
+
+        reference = f"at step {self.steps[-1]:,}" if self.against == "last" else "at the step before"
+        return plot_panes(
+            self.values,
+            self.steps,
+            n_panes,
+            layers=self.labels,
+            x_label=f"layers {reference}",
+            bar_label=f"{self.measure} similarity",
+        )

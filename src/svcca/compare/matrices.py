@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from svcca.capture.accumulate import Pass
-from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.capture.rules import advice_on_maps
+from svcca.capture.stream import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
-from svcca.errors import RankError, message
+from svcca.errors import Doubt, DoubtKind, RankError, message
 from svcca.fourier.grid import FourierGrid
 from svcca.fourier.layers import FourierSubspace
 from svcca.fourier.translation import gap_warnings
 from svcca.measures.chance import cca_mean
-from svcca.measures.registry import MEASURES, Measure, Similarity, evaluate_all
+from svcca.measures.evaluate import evaluate_all
+from svcca.measures.measure import Measure
+from svcca.measures.similarity import Similarity
 from svcca.progress import track
 
 Layers = Mapping[int, ObservedLayer]
@@ -28,8 +31,8 @@ Subspaces = Sequence[Subspace] | Sequence[FourierSubspace]
 
 def similarity_matrices(
     passed: Pass, measures: Sequence[Measure], step: SVDStep, progress: bool | None
-) -> SimilarityMatrix:
-    """Decompose each layer once and evaluate every measure on every pair.
+) -> list[SimilarityMatrix]:
+    """Decompose each layer once and evaluate every measure on every pair; one matrix a measure.
 
     Raises:
         RankError: If a layer that was named outright is constant, or all layers of a network are.
@@ -44,28 +47,28 @@ def similarity_matrices(
     )
     a, b = networks[0], networks[-1]
     rows, columns = _varying(a, grid.rows), _varying(b, grid.columns)
-    notes = [
-        *passed.warnings,
+    doubts = [
+        *(Doubt("left_out", text) for text in passed.warnings),
         *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)]),
         *dict.fromkeys([*_gaps(a, rows, grid.rows), *_gaps(b, columns, grid.columns)]),
     ]
     pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
-    matrices = [
+    return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
             rows=_summaries(rows, grid.rows, measure, step),
             columns=_summaries(columns, grid.columns, measure, step),
-            measure=measure.name,
+            measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
             n_samples=passed.accumulator.n_samples,
             chance=np.array([[pair[index].chance for pair in row] for row in pairs]),
-            warnings=(*notes, *_pooled_warnings([pair[index] for row in pairs for pair in row])),
+            warnings=(*doubts, *_pooled([pair[index] for row in pairs for pair in row])),
             row_title=a.source.title,
             column_title=b.source.title,
+            definition=measure.definition,
         )
         for index, measure in enumerate(measures)
     ]
-    return replace(matrices[0], others=tuple(matrices[1:]))
 
 
 def _varying(network: ObservedNetwork, subspaces: Subspaces) -> Layers:
@@ -76,15 +79,17 @@ def _varying(network: ObservedNetwork, subspaces: Subspaces) -> Layers:
     return layers
 
 
-def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[str]:
-    """A note about the layers left out because they are constant."""
+def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[Doubt]:
+    """A doubt about the layers left out because they are constant."""
     constant = [layer.name for index, layer in enumerate(network.layers) if index not in varying]
-    title = network.source.title
-    return [f"{title}: left out, since they are constant over all samples: {', '.join(constant)}."] if constant else []
+    if not constant:
+        return []
+    text = f"{network.source.title}: left out, since they are constant over all samples: {', '.join(constant)}."
+    return [Doubt("left_out", text)]
 
 
-def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[str]:
-    """A warning about the layer that is furthest from what the Fourier way assumes, if it is too far."""
+def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[Doubt]:
+    """A doubt about the layer that is furthest from what the Fourier way assumes, if it is too far."""
     gaps = {
         layer.name: subspace.gap
         for index, layer in layers.items()
@@ -96,7 +101,8 @@ def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> lis
     worst = max(far, key=lambda name: far[name].share)
     others = len(far) - 1
     more = f" The same holds for {others} other layer{'s' if others > 1 else ''}." if others else ""
-    return [text + more for text in gap_warnings(f"{network.source.title} {worst!r}", gaps[worst])]
+    where = f"{network.source.title} {worst!r}"
+    return [Doubt("translation", text + more) for text in gap_warnings(where, gaps[worst])]
 
 
 def _evaluate_pairs(
@@ -131,48 +137,53 @@ def _summaries(layers: Layers, subspaces: Subspaces, measure: Measure, step: SVD
     return tuple(summaries)
 
 
-def _pooled_warnings(similarities: Sequence[Similarity]) -> list[str]:
-    """One warning for all pairs that have one: the worst pair's, and how many others there are."""
-    doubtful = [pair for pair in similarities if pair.warnings]
-    if not doubtful:
-        return []
-    worst = max(doubtful, key=lambda pair: pair.chance)
+def _pooled(similarities: Sequence[Similarity]) -> list[Doubt]:
+    """One doubt of each kind for all pairs: that of the pair with the highest chance level, and how many have one."""
+    worst: dict[DoubtKind, tuple[float, Doubt]] = {}
+    counts: Counter[DoubtKind] = Counter()
+    for pair in similarities:
+        level = 0.0 if np.isnan(pair.chance) else pair.chance
+        last = {doubt.kind: doubt for doubt in pair.warnings}
+        counts.update(last.keys())
+        for kind, doubt in last.items():
+            if kind not in worst or level > worst[kind][0]:
+                worst[kind] = level, doubt
     total = len(similarities)
-    more = f" A warning of this kind holds for {len(doubtful)} of {total} pairs." if total > 1 else ""
-    return [worst.warnings[-1] + more]
+    pooled = []
+    for kind, (_, doubt) in worst.items():
+        more = f" A warning of this kind holds for {counts[kind]} of {total} pairs." if total > 1 else ""
+        pooled.append(Doubt(kind, doubt.text + more))
+    return pooled
 
 
-def with_remark_on_dependence(matrix: SimilarityMatrix, n_inputs: int) -> SimilarityMatrix:
+def with_remark_on_dependence(matrix: SimilarityMatrix, measure: Measure, n_inputs: int) -> SimilarityMatrix:
     """Record that several rows come from each input, and what the chance level is if only the inputs count.
 
     Positions of one image and tokens of one text are not independent, so the truth lies between the two levels. It
     holds for every comparison by position or token: a remark of the result, not a warning that is issued.
     """
-    others = tuple(with_remark_on_dependence(other, n_inputs) for other in matrix.others)
     if n_inputs >= matrix.n_samples:
-        return replace(matrix, others=others)
-    remark = (
-        f"The {matrix.n_samples:,} rows come from {n_inputs:,} inputs, and rows of one input are not independent. The "
-        f"chance level counts every row"
-    )
-    if MEASURES[matrix.measure].from_correlations:
-        most = n_inputs - 1
-        ranks = [[min(layer.rank, most) for layer in side] for side in (matrix.rows, matrix.columns)]
-        cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
-        remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
-    return replace(matrix, warnings=(*matrix.warnings, f"{remark}."), others=others)
+        return matrix
+    remark = f"The {matrix.n_samples:,} rows come from {n_inputs:,} inputs, and rows of one input are not independent"
+    if not np.isnan(matrix.chance).any():
+        remark += ". The chance level counts every row"
+        if measure.from_correlations:
+            most = n_inputs - 1
+            ranks = [[min(layer.rank, most) for layer in side] for side in (matrix.rows, matrix.columns)]
+            cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
+            remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
+    return _with_remark(matrix, Doubt("dependence", f"{remark}."))
 
 
 def with_remark_on_phases(matrix: SimilarityMatrix, phases: int) -> SimilarityMatrix:
     """Record that shifts of one image are not independent; a remark, as it holds wherever phases are fed."""
     if phases == 1:
         return matrix
-    others = tuple(with_remark_on_phases(other, phases) for other in matrix.others)
     remark = (
         f"Each image counts once for each of its shifts by 0 to {phases - 1} positions along every axis, and these are "
         f"not independent: judge the number of samples, {matrix.n_samples:,}, and the chance level by the images."
     )
-    return replace(matrix, warnings=(*matrix.warnings, remark), others=others)
+    return _with_remark(matrix, Doubt("dependence", remark))
 
 
 def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[ObservedNetwork]) -> SimilarityMatrix:
@@ -180,6 +191,8 @@ def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[Observed
     shapes = [shape for network in networks for shape in network.pooled_by_default.values()]
     if not shapes:
         return matrix
-    others = tuple(with_remark_on_pooling(other, networks) for other in matrix.others)
-    remark = advice_on_maps(shapes, matrix.n_samples)
-    return replace(matrix, warnings=(*matrix.warnings, remark), others=others)
+    return _with_remark(matrix, Doubt("observation", advice_on_maps(shapes, matrix.n_samples)))
+
+
+def _with_remark(matrix: SimilarityMatrix, remark: Doubt) -> SimilarityMatrix:
+    return replace(matrix, warnings=(*matrix.warnings, remark))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from torch import nn
 
 from svcca.capture.accumulate import Accumulator, run_pass
 from svcca.capture.batches import Forward, ShiftedBatches, batches_of
-from svcca.capture.layers import unmatched
 from svcca.capture.observations import Fourier
 from svcca.capture.rules import Observe, fourier_rule
-from svcca.capture.sources import ArraySource, ModelSource, Source
+from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns
+from svcca.capture.targets import LogitsSource, Targets, read_targets
+from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
     similarity_matrices,
     with_remark_on_dependence,
@@ -29,25 +30,57 @@ from svcca.errors import InputError, SvccaWarning, message
 from svcca.fourier.grid import FourierAccumulator
 from svcca.io.files import PathLike
 from svcca.io.store import load_activations
-from svcca.measures.registry import Measure, by_frequency, get_measure
+from svcca.measures.measure import Measure
+from svcca.measures.registry import get_measures
 
 Network = nn.Module | Mapping[str, ArrayLike] | PathLike
 """What can be compared: a model, a mapping layer name -> array, or a file of saved activations."""
 
 
+@overload
+def compare(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+    a: Network,
+    b: Network | None = None,
+    data: object = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    targets: Targets | None = None,
+    measure: str | Measure = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    memory_budget: int | None = None,
+    progress: bool | None = None,
+) -> SimilarityMatrix: ...
+@overload
 def compare(
     a: Network,
     b: Network | None = None,
     data: object = None,
     *,
     layers: str | Sequence[str] | None = None,
-    measure: str | Sequence[str] = "svcca",
+    targets: Targets | None = None,
+    measure: Sequence[str | Measure],
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     forward: Forward | None = None,
     memory_budget: int | None = None,
     progress: bool | None = None,
-) -> SimilarityMatrix:
+) -> ByMeasure[SimilarityMatrix]: ...
+def compare(
+    a: Network,
+    b: Network | None = None,
+    data: object = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    targets: Targets | None = None,
+    measure: str | Measure | Sequence[str | Measure] = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    memory_budget: int | None = None,
+    progress: bool | None = None,
+) -> SimilarityMatrix | ByMeasure[SimilarityMatrix]:
     """Compare every layer of one network with every layer of another, in one pass over the data.
 
     Both networks see the same batches. Each layer is decomposed once; a pair then costs a small product. Memory does
@@ -63,8 +96,12 @@ def compare(
             moved to the model's device. Not needed where both networks are arrays.
         layers: Names or glob patterns ("layer?.*"; "!head" leaves one out), for both networks. Default: every leaf
             module that gives a tensor. "lstm:1.0" is one tensor of several in a module's output.
-        measure: Name of a measure, "svcca" by default; `svcca.MEASURES` lists them. Several names are evaluated from
-            the same decompositions: the result is the first one's, and result["name"] gives the others.
+        targets: What each layer of `a` is held against in place of another network, as the columns: "logits", the
+            model's own; "labels", those of each batch, integers one-hot over as many classes as there are logits; an
+            array (n_samples, q) or (n_samples,) over all samples, or a mapping from names to such arrays; a function of
+            the batch, f(batch) -> array; (other_model, "layer"). Layers then give one row a sample.
+        measure: Name of a measure, "svcca" by default (`svcca.MEASURES` lists them), or a measure, such as
+            `svcca.measures.PWCCA(side="x")` or your own. Several in a list are evaluated from the same decompositions.
         observe: What is a sample and what a feature: "flatten", "pixels", "pool", "tokens", "last_token",
             "mean_token", "interpolate", "fourier", a rule such as `Pixels(n_positions=64)`, or a mapping from layer
             name or pattern to a rule.
@@ -78,7 +115,8 @@ def compare(
         progress: Whether to show a bar; None (default) shows one on a terminal.
 
     Returns:
-        Similarities, layers in order of execution, with ranks, chance levels, sample count and warnings.
+        Similarities, layers in order of execution, with ranks, chance levels, sample count and warnings. For a list of
+        measures a mapping from the label of each ("pwcca(side='x')") to its matrix.
 
     Raises:
         LayerError: For a layer or pattern that is not there; the closest names are offered.
@@ -97,20 +135,27 @@ def compare(
     >>> matrix = compare({"one": first, "two": np.tanh(first @ rng.normal(size=(8, 8)))})
     >>> matrix.row_labels, bool(matrix.values[0, 0] > 0.999999)
     (('one', 'two'), True)
+    >>> compare({"one": first}, targets={"size": np.linalg.norm(first, axis=1), "sum": first.sum(axis=1)}).column_labels
+    ('size', 'sum')
     """
     fourier = fourier_rule(observe)
-    look_up = get_measure if fourier is None else by_frequency
-    chosen = [look_up(name) for name in ([measure] if isinstance(measure, str) else measure)]
-    if not chosen:
-        raise InputError(message("compare", "at least one measure", "none"))
+    chosen = get_measures(measure, frequency=fourier is not None)
     step = SVDStep(retained_variance)
     if b is a:
         b = None
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
+    if targets is not None:
+        if second is not None:
+            raise InputError(message("compare", "a second network or targets", "both"))
+        logits = LogitsSource(first, "targets") if isinstance(first, ModelSource) else None
+        second = read_targets(targets, logits, forward, "compare targets")
     check_patterns([first] if second is None else [first, second])
     batches = _batches(data, first, second, fourier.phases if fourier else 1)
-    return compare_sources(first, second, batches, chosen, step, observe, memory_budget, progress)
+    found = compare_sources(
+        first, second, batches, chosen, step, observe, memory_budget, progress, targets=targets is not None
+    )
+    return one_or_by_measure(measure, found)
 
 
 def compare_sources(
@@ -122,19 +167,24 @@ def compare_sources(
     observe: Observe,
     memory_budget: int | None,
     progress: bool | None,
-) -> SimilarityMatrix:
-    """Compare every layer of one source with every layer of another, or with its own; see `compare`."""
+    *,
+    targets: bool = False,
+) -> list[SimilarityMatrix]:
+    """Compare every layer of one source with every layer of another, with targets or with its own; see `compare`."""
     fourier = fourier_rule(observe)
     accumulator = _accumulator(fourier, measures, self_comparison=second is None, memory_budget=memory_budget)
-    passed = run_pass(first, second, batches, observe, accumulator, progress)
-    matrix = similarity_matrices(passed, measures, step, progress)
-    for note in dict.fromkeys(note for each in (matrix, *matrix.others) for note in each.warnings):
-        warnings.warn(note, SvccaWarning, stacklevel=3)
-    if fourier is None:
-        matrix = with_remark_on_dependence(matrix, passed.networks[0].n_inputs)
-    else:
-        matrix = with_remark_on_phases(matrix, fourier.phases)
-    return with_remark_on_pooling(matrix, passed.networks)
+    passed = run_pass(first, second, batches, observe, accumulator, progress, targets=targets)
+    matrices = similarity_matrices(passed, measures, step, progress)
+    for doubt in dict.fromkeys(doubt for matrix in matrices for doubt in matrix.warnings):
+        warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
+    remarked = []
+    for matrix, measure in zip(matrices, measures, strict=True):
+        if fourier is None:
+            matrix = with_remark_on_dependence(matrix, measure, passed.networks[0].n_inputs)
+        else:
+            matrix = with_remark_on_phases(matrix, fourier.phases)
+        remarked.append(with_remark_on_pooling(matrix, passed.networks))
+    return remarked
 
 
 def _source(network: Network, layers: str | Sequence[str] | None, forward: Forward | None, side: str) -> Source:
@@ -147,15 +197,6 @@ def _source(network: Network, layers: str | Sequence[str] | None, forward: Forwa
     expected = "a model, a mapping from layer name to array, or a path"
     remedy = "For two arrays use svcca.svcca(x, y)"
     raise InputError(message(f"compare {side}", expected, type(network).__name__, "", remedy))
-
-
-def check_patterns(sources: Sequence[Source]) -> None:
-    """Raise LayerError for a name or pattern that selects nothing in either network."""
-    idle = set.intersection(*(set(source.idle_patterns) for source in sources))
-    if idle:
-        titles = " or ".join(source.title for source in sources)
-        names = list(dict.fromkeys(name for source in sources for name in source.names()))
-        raise unmatched(f"layers of {titles}", sorted(idle), names)
 
 
 def _accumulator(
@@ -171,8 +212,9 @@ def _accumulator(
 
 
 def _batches(data: object, first: Source, second: Source | None, phases: int) -> Iterable[Any] | None:
-    live = [s.title for s in (first, second) if isinstance(s, ModelSource)]
-    if phases > 1 and len(live) < (1 if second is None else 2):
+    given = [source for source in (first, second) if source is not None]
+    live = [source.title for source in given if isinstance(source, ModelSource)]
+    if phases > 1 and any(isinstance(source, ArraySource) for source in given):
         expected, remedy = "live models, which can be run on shifted inputs", "Pass models, or Fourier(phases=1)"
         raise InputError(message("Fourier phases", expected, "captured activations", "", remedy))
     if data is None and live:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Generic, TypeVar, overload
 
 from torch import nn
 
 from svcca.capture.batches import Forward, device_of
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
-from svcca.compare.dynamics import Against, Load, dynamics_of, known, prepared, stored
+from svcca.compare.by_measure import ByMeasure, one_or_by_measure
+from svcca.compare.dynamics import Against, Load, common_step, dynamics_of, known, prepared, stored
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.snapshots import Settings, probe_of, take_snapshot
-from svcca.core.subspace import WHOLE, SVDStep
+from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, message
 from svcca.io.files import PathLike
-from svcca.measures.registry import get_measure
+from svcca.measures.measure import Measure
+from svcca.measures.registry import get_measures
+
+Recorded = TypeVar("Recorded", LearningDynamics, ByMeasure[LearningDynamics])
 
 
-class DynamicsRecorder:
+class DynamicsRecorder(Generic[Recorded]):
     """Records what a network's layers span while it trains, to be compared with their end.
 
     Args:
@@ -27,7 +32,7 @@ class DynamicsRecorder:
         probe: A fixed set of inputs, as `data` of `learning_dynamics`; some thousand are enough.
             One tensor runs 64 inputs at a time on a CPU; a loader keeps its own batches.
         layers: Names or glob patterns; default: every leaf module.
-        measure: Name of the measure that `result` evaluates.
+        measure: Name of the measure that `result` evaluates, or a measure; or several in a list.
         observe: What is a sample and what a feature; not "fourier".
         retained_variance: Share of each layer's variance that the SVD step keeps.
         every: Record when the step is a multiple of this.
@@ -49,13 +54,43 @@ class DynamicsRecorder:
     [1.0, 1.0, 1.0]
     """
 
+    @overload
+    def __init__(
+        self: DynamicsRecorder[LearningDynamics],
+        model: nn.Module,
+        probe: object,
+        *,
+        layers: str | Sequence[str] | None = None,
+        measure: str | Measure = "svcca",
+        observe: Observe = "auto",
+        retained_variance: float = 0.99,
+        every: int | None = None,
+        steps: Collection[int] | None = None,
+        forward: Forward | None = None,
+        folder: PathLike | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: DynamicsRecorder[ByMeasure[LearningDynamics]],
+        model: nn.Module,
+        probe: object,
+        *,
+        layers: str | Sequence[str] | None = None,
+        measure: Sequence[str | Measure],
+        observe: Observe = "auto",
+        retained_variance: float = 0.99,
+        every: int | None = None,
+        steps: Collection[int] | None = None,
+        forward: Forward | None = None,
+        folder: PathLike | None = None,
+    ) -> None: ...
     def __init__(
         self,
         model: nn.Module,
         probe: object,
         *,
         layers: str | Sequence[str] | None = None,
-        measure: str = "svcca",
+        measure: str | Measure | Sequence[str | Measure] = "svcca",
         observe: Observe = "auto",
         retained_variance: float = 0.99,
         every: int | None = None,
@@ -68,9 +103,9 @@ class DynamicsRecorder:
             raise InputError(message("DynamicsRecorder", expected, f"every={every}, steps={steps}"))
         self._model = unwrap(model)
         self._probe = probe_of(probe, device_of(self._model))
-        self._measure = get_measure(measure)
+        self._measure, self._measures = measure, get_measures(measure)
         self._cut = SVDStep(retained_variance)
-        self._settings = Settings.of(layers, observe, self._cut if self._measure.svd_step else WHOLE)
+        self._settings = Settings.of(layers, observe, common_step(self._measures, self._cut))
         self._observe, self._forward = observe, forward
         self._every, self._steps = every, None if steps is None else frozenset(steps)
         self._folder = folder
@@ -107,8 +142,11 @@ class DynamicsRecorder:
         snapshot = take_snapshot(self._model, self._probe, number, self._settings, self._observe, self._forward)
         self._loads[number] = stored(snapshot, self._folder, on_disk=False)
 
-    def result(self, *, against: Against = "last", progress: bool | None = None) -> LearningDynamics:
+    def result(self, *, against: Against = "last", progress: bool | None = None) -> Recorded:
         """Compare every recorded step with the last one (or each with the one before).
+
+        Returns:
+            As `learning_dynamics`: for a list of measures a mapping from the label of each to its result.
 
         Raises:
             InputError: Before two steps have been recorded.
@@ -117,4 +155,5 @@ class DynamicsRecorder:
             got = f"{len(self._loads)} ({', '.join(map(str, self.recorded)) or 'none'})"
             raise InputError(message("DynamicsRecorder", "at least two recorded steps", got))
         loads = [self._loads[number] for number in self.recorded]
-        return dynamics_of(loads, self._measure, self._cut, against, type(self._model).__name__, progress)
+        found = dynamics_of(loads, self._measures, self._cut, against, type(self._model).__name__, progress)
+        return one_or_by_measure(self._measure, found)  # type: ignore[return-value]  # the one that __init__ declared

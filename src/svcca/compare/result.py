@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from svcca.errors import InputError, message, unknown_option
+from svcca.errors import Doubt, InputError, message
 from svcca.io.documents import Document
 from svcca.io.files import PathLike
+from svcca.io.pages import write_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = "svcca.similarity_matrix"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def current_versions() -> dict[str, str]:
     return {"svcca": metadata.version("svcca"), "torch": torch.__version__, "python": platform.python_version()}
 
 
+def plain_levels(chance: npt.NDArray[np.float64]) -> list[Any]:
+    """Return chance levels as nested lists, with None where a level is not known: JSON has no NaN."""
+    levels = chance.astype(object)
+    levels[np.isnan(chance)] = None
+    plain: list[Any] = levels.tolist()
+    return plain
+
+
 @dataclass(frozen=True, eq=False)
 class SimilarityMatrix(Document):
     """Similarity of every layer of one network with every layer of another.
@@ -60,16 +69,16 @@ class SimilarityMatrix(Document):
         values: Similarities, (rows, columns), float64.
         rows: Layers of the first network, in order of execution.
         columns: Layers of the second network, in order of execution.
-        measure: Name of the measure.
+        measure: Label of the measure.
         retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
         n_samples: Number of rows that each layer was observed over.
-        chance: What unrelated layers of the same ranks would give, (rows, columns), float64.
-        warnings: What a reader must know before trusting a value, in plain words.
+        chance: What unrelated layers of the same ranks would give, (rows, columns), float64; NaN where it is not known.
+        warnings: What a reader must know before trusting a value.
         row_title: What the rows are, e.g. a file or model name.
         column_title: What the columns are.
         command: The command or call that computed it; may be empty.
         versions: Versions of svcca, torch and Python.
-        others: Matrices of the further measures that were asked for, from the same decompositions.
+        definition: The measure in one sentence; may be empty.
     """
 
     _FORMAT: ClassVar[str] = FORMAT
@@ -82,12 +91,12 @@ class SimilarityMatrix(Document):
     retained_variance: float
     n_samples: int
     chance: npt.NDArray[np.float64]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Doubt, ...] = ()
     row_title: str = "a"
     column_title: str = "b"
     command: str = ""
     versions: dict[str, str] = field(default_factory=current_versions)
-    others: tuple[SimilarityMatrix, ...] = ()
+    definition: str = ""
 
     def __post_init__(self) -> None:
         """Hold the shapes together; freeze the arrays."""
@@ -98,23 +107,13 @@ class SimilarityMatrix(Document):
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise InputError(message(f"SimilarityMatrix {name}", f"shape {shape}", f"shape {array.shape}"))
-            if not np.isfinite(array).all():
-                row, column = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            wrong = ~np.isfinite(array) if name == "values" else np.isinf(array)  # NaN is a level that is not known
+            if wrong.any():
+                row, column = (int(i) for i in np.argwhere(wrong)[0])
                 got = f"{array[row, column]} for {self.row_labels[row]} x {self.column_labels[column]}"
                 raise InputError(message(f"SimilarityMatrix {name}", "finite numbers", got))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-
-    def __getitem__(self, measure: str) -> SimilarityMatrix:
-        """Give the matrix of one of the measures that were asked for.
-
-        Raises:
-            UnknownOptionError: If it was not among them.
-        """
-        for matrix in (self, *self.others):
-            if matrix.measure == measure:
-                return matrix
-        raise unknown_option("SimilarityMatrix", "measure", measure, [m.measure for m in (self, *self.others)])
 
     @property
     def row_labels(self) -> tuple[str, ...]:
@@ -144,31 +143,45 @@ class SimilarityMatrix(Document):
 
     def _plain(self) -> dict[str, Any]:
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        plain |= {"values": self.values.tolist(), "chance": self.chance.tolist(), "warnings": list(self.warnings)}
-        plain |= {side: [asdict(layer) for layer in plain[side]] for side in ("rows", "columns")}
-        return plain | {"others": [matrix.to_dict() for matrix in self.others]}
+        plain |= {"values": self.values.tolist(), "chance": plain_levels(self.chance)}
+        return plain | {name: [asdict(entry) for entry in plain[name]] for name in ("rows", "columns", "warnings")}
 
     @classmethod
     def _from_plain(cls, plain: dict[str, Any], where: str) -> SimilarityMatrix:
         for side in ("rows", "columns"):
             plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
-        plain["others"] = tuple(cls.from_dict(other, where) for other in plain["others"])
-        return cls(**plain | {"warnings": tuple(plain["warnings"])})
-
-    # The two pictures live a step further down the flow; they are imported when asked for, and only there.
+        return cls(**plain | {"warnings": tuple(Doubt(**doubt) for doubt in plain["warnings"])})
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw the matrix as a heatmap, on `ax` or on a new figure; returns both."""
-        from svcca.plots.heatmap import heatmap
+        """Draw the matrix as a heatmap; return the figure and its axes.
 
-        return heatmap(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.heatmap import plot_heatmap
+
+        return plot_heatmap(
+            self.values,
+            self.chance,
+            row_labels=self.row_labels,
+            column_labels=self.column_labels,
+            row_title=self.row_title,
+            column_title=self.column_title,
+            bar_label=f"{self.measure} similarity",
+            title=f"{self.measure}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
     def report(self, path: PathLike) -> Path:
         """Write one self-contained HTML page: heatmap, table, ranks, chance level, warnings, how it was computed.
 
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        from svcca.report.html import write_report
+        Args:
+            path: File to write; replaced if it exists.
 
-        return write_report(self, path)
+        Returns:
+            The path written.
+
+        Raises:
+            FileError: If the file cannot be written; nothing half-written is left behind.
+        """
+        return write_page(self, path)

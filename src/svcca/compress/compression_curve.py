@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from svcca.capture.batches import Forward, batches_of
+from svcca.capture.batches import Forward, kept_batches
 from svcca.capture.evaluations import Evaluate, measured
-from svcca.capture.few_rows import few_rows
 from svcca.capture.layers import unwrap
-from svcca.compress.compress import Compressor
+from svcca.compress.compress import Against, Compressor
 from svcca.compress.costs import n_parameters
 from svcca.compress.curve_result import ORIGINAL, CompressionCurve, CompressionPoint
 from svcca.compress.ranks import Spectrum, least_ratio, ranks_for_ratio
-from svcca.errors import InputError, SvccaWarning, message
+from svcca.errors import InputError, SvccaWarning, few_rows, message
 from svcca.progress import track
 
-Methods = Sequence[str] | Mapping[str, str | nn.Module]
-"""What directions are chosen by: names of methods, or label -> method or other model."""
+Methods = Sequence[str] | Mapping[str, Against]
+"""What directions are chosen by: names of methods, or a mapping from a label to a method, target or other model."""
 
 
 def compression_curve(
@@ -41,7 +40,7 @@ def compression_curve(
         evaluate: evaluate(model) -> float, higher is better; called in evaluation mode.
         ratios: Weights after over weights before, of the chosen layers together, each in (0, 1]. Where a single
             direction a layer is more than a ratio allows, that ratio is left out, with a warning that is recorded.
-        against: Methods, as for `compress`; or a mapping from a label to a method or another model (two seeds).
+        against: Methods, as for `compress`; or a mapping from a label to a method, a target or another model.
         layers: Names or glob patterns of linear layers and convolutions; default: all that can be compressed.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
@@ -71,7 +70,8 @@ def compression_curve(
     [('pca', 0.6), ('weights', 0.6)]
     """
     methods, wanted = _methods(against), _ratios(ratios)
-    original, batches = unwrap(model), list(batches_of(data))
+    original = unwrap(model)
+    batches = kept_batches(data, type(original).__name__)
     # All at once and before any work: whatever a method or a layer's name has wrong is said here.
     compressors = {
         label: Compressor(original, batches, method, forward, False, None) for label, method in methods.items()
@@ -102,9 +102,9 @@ def compression_curve(
     return CompressionCurve(tuple(points), n_parameters(original), accuracy, tuple(chosen), title, notes)
 
 
-def _methods(against: str | Methods) -> dict[str, str | nn.Module]:
-    """Read what a user asked for as label -> method."""
-    methods: dict[str, str | nn.Module]
+def _methods(against: str | Methods) -> dict[str, Against]:
+    """Read the methods that a user asked for as a mapping from label to method."""
+    methods: dict[str, Against]
     if isinstance(against, Mapping):
         methods = {str(label): method for label, method in against.items()}
     else:

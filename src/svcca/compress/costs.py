@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from svcca.capture.batches import Forward, batch_size, call, device_of, to_device
-from svcca.capture.counting import counting_flops
 from svcca.capture.evaluations import Evaluate, measured
+from svcca.capture.flops import counting_flops
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import unwrap
 from svcca.compress.compression_report import CompressedLayer, CompressionReport, NetworkCost

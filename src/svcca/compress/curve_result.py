@@ -87,11 +87,20 @@ class CompressionCurve(Document):
         return cls(**plain | tuples | {"points": points})
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw accuracy against parameters, a line a method, the original at its right; returns figure and axes.
+        """Draw accuracy against parameters, a line a method, the original at its right; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.compression import plot_compression
+        from svcca.plots.size_curves import plot_size_curves
 
-        return plot_compression(self, ax)
+        n_layers = len(self.layers)
+        compressed = f"{n_layers} layer{'s' if n_layers != 1 else ''} compressed"
+        return plot_size_curves(
+            [point.method for point in self.points],
+            [point.parameters for point in self.points],
+            [point.accuracy for point in self.points],
+            original=(self.parameters, self.accuracy),
+            title=f"{self.title}, {compressed}" if self.title else compressed,
+            ax=ax,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,20 @@ from torch import Tensor
 from svcca.core.arrays import ArrayLike, check_same_samples, to_maps, to_numpy
 from svcca.core.coherence import Side
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import InputError, message, unknown_option
+from svcca.errors import Doubt, InputError, message, unknown_option
 from svcca.fourier.frequencies import RESIZE, FrequencyGrid, Resize, match_frequencies
 from svcca.fourier.grid import FourierAccumulator
 from svcca.fourier.layers import FourierCoherence
 from svcca.fourier.translation import gap_warnings
-from svcca.measures.cca import announced
-from svcca.measures.registry import Similarity, by_frequency, evaluate, get_measure
+from svcca.measures.cca import SVCCA
+from svcca.measures.evaluate import evaluate
+from svcca.measures.measure import Measure
+from svcca.measures.registry import by_frequency
+from svcca.measures.similarity import Similarity, announced
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,16 @@ class Filters:
     filters: npt.NDArray[np.float64]
     correlations: npt.NDArray[np.float64]
     frequencies: npt.NDArray[np.int64]
+
+    def plot(self) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw the strongest channel of each filter of two-dimensional maps; return the figure and its axes.
+
+        Raises:
+            InputError: If the maps have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        return plot_filters({"": self.filters}, self.correlations, self.frequencies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +91,8 @@ class FourierCCAResult(Similarity):
         grid = FrequencyGrid.of(coherence.matching.sizes)
         return np.ma.MaskedArray(to_numpy(grid.plane(means)), mask=to_numpy(grid.plane(counts == 0)))
 
-    def evaluate(self, measure: str) -> Similarity:
-        """Evaluate another measure by name from the same decomposition.
+    def evaluate(self, measure: str | Measure) -> Similarity:
+        """Evaluate another measure, or one by its name, from the same decomposition.
 
         PWCCA weighs by the DFT of each channel in place of its positions.
 
@@ -100,6 +118,33 @@ class FourierCCAResult(Similarity):
     def y_filters(self, n_filters: int = 9) -> Filters:
         """The same for y, with signs and phases that make each correlate with x's filter."""
         return _filters(self._coherence, "y", n_filters)
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw the mean correlation at each spatial frequency; return the figure and its axes.
+
+        Args:
+            ax: Where to draw; by default a new figure.
+
+        Raises:
+            InputError: If the maps have three or more spatial axes, or one side is a vector.
+        """
+        from svcca.plots.frequency_map import plot_frequency_map
+
+        return plot_frequency_map(self.frequency_map, similarity=self.similarity, chance=self.chance, ax=ax)
+
+    def plot_filters(self, n_filters: int = 6) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw canonical directions of two-dimensional maps in pairs, x above y; return the figure and its axes.
+
+        Args:
+            n_filters: How many pairs, those of the largest correlations.
+
+        Raises:
+            InputError: If the maps of a side have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        x, y = self.x_filters(n_filters), self.y_filters(n_filters)
+        return plot_filters({"x": x.filters, "y": y.filters}, x.correlations, x.frequencies)
 
 
 def fourier_cca(
@@ -160,17 +205,11 @@ def fourier_cca(
         match_frequencies(tuple(maps_x.shape[2:]), tuple(maps_y.shape[2:]), resize, "fourier_cca x and y")
     whole = _coherence_of(maps_x, maps_y.to(maps_x.device), resize)
     cut = whole.truncate(step)
-    svcca = evaluate(get_measure("svcca"), cut, WHOLE)
+    found = evaluate(SVCCA(), cut, WHOLE)
     gaps = (whole.x.gap, whole.y.gap)
-    notes = [text for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
+    far = [Doubt("translation", text) for side, gap in zip("xy", gaps, strict=True) for text in gap_warnings(side, gap)]
     result = FourierCCAResult(
-        measure=svcca.measure,
-        similarity=svcca.similarity,
-        chance=svcca.chance,
-        x_rank=svcca.x_rank,
-        y_rank=svcca.y_rank,
-        n_samples=svcca.n_samples,
-        warnings=(*svcca.warnings, *notes),
+        **vars(found) | {"warnings": (*found.warnings, *far)},
         correlations=to_numpy(cut.correlations),
         x_translation_gap=gaps[0].share,
         y_translation_gap=gaps[1].share,

@@ -1,16 +1,14 @@
-"""How far from the Fourier way's assumption maps are, as a number a user can ask for and a picture can show."""
+"""How far from the Fourier way's assumption maps are, as a number that a user can ask for."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, to_maps, to_numpy
+from svcca.core.arrays import ArrayLike, to_maps
 from svcca.errors import InputError, NonFiniteError, message
 from svcca.fourier.gap import Gap, share_off
 from svcca.fourier.spectra import SpectralSums
@@ -92,36 +90,6 @@ def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
     squares = torch.linalg.vector_norm(rows.mT @ rows, dim=(1, 2)).square()
     own_terms = rows.square().sum(dim=2).square().sum(dim=1)
     return max(0.0, float((squares - own_terms).mean())) * n_positions
-
-
-def covariances(
-    x: ArrayLike, channel: int = 0, *, channels_last: bool = False
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Magnitude of one channel's covariance between positions, and between spatial frequencies.
-
-    Args:
-        x: Maps (n_samples, n_channels, *sizes), real.
-        channel: Which channel.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
-
-    Returns:
-        Two arrays (n_positions, n_positions), positions and frequencies in the order of the flattened map, zero
-        frequency first; the DFT is orthonormal, so that both have the same sum of squares.
-
-    Raises:
-        InputError: For arrays that are no maps, and a channel that is not there.
-    """
-    maps = to_maps(x, "covariances", channels_last)
-    if maps.ndim == 2:
-        expected, got = "maps of several positions", f"shape {tuple(maps.shape)}"
-        raise InputError(message("covariances", expected, got))
-    if not -maps.shape[1] <= channel < maps.shape[1]:
-        raise InputError(message("covariances", f"a channel below {maps.shape[1]}", str(channel)))
-    one = maps[:, channel].double()
-    one = one - one.mean()
-    rows = (one.flatten(1), torch.fft.fftn(one, dim=tuple(range(1, one.ndim)), norm="ortho").flatten(1))
-    before, after = (to_numpy((each.mH @ each / (len(each) - 1)).abs()) for each in rows)
-    return before, after
 
 
 def gap_warnings(where: str, gap: Gap) -> list[str]:

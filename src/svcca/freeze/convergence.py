@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from svcca.capture.batches import Forward, device_of
-from svcca.capture.counting import counting_flops
+from svcca.capture.flops import counting_flops
 from svcca.capture.rules import Observe
 from svcca.compare.dynamics import twins
 from svcca.compare.snapshots import Settings, Snapshot, probe_of, take_snapshot
@@ -18,6 +18,7 @@ from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SolverError, SvccaWarning, message
 from svcca.freeze.blocks import Block
 from svcca.freeze.savings import Clock
+from svcca.measures.measure import Measure
 from svcca.measures.registry import get_measure
 
 if TYPE_CHECKING:  # torch can be built without it
@@ -37,7 +38,7 @@ class AdaptiveFreezing:
         patience: How many successive similarities must reach it.
         every: Steps (int) between snapshots, or the fraction of all steps (float).
         start: Nothing freezes before this step (int) or fraction of all steps (float).
-        measure: Name of the measure.
+        measure: Name of a measure, or a measure.
         observe: What is a sample and what a feature of the probe set; not "fourier".
         forward: Your own way to run the model: forward(model, batch).
 
@@ -50,7 +51,7 @@ class AdaptiveFreezing:
     patience: int = 2
     every: When = 0.05
     start: When = 0.1
-    measure: str = "svcca"
+    measure: str | Measure = "svcca"
     observe: Observe = "auto"
     forward: Forward | None = None
 
@@ -167,7 +168,7 @@ class Convergence:
         if len(recent) < self._schedule.patience or min(value for _, value in recent) < self._schedule.threshold:
             return None
         values = ", ".join(f"{value:.3f} at step {when}" for when, value in recent)
-        return f"{self._measure.name} with the snapshot before at least {self._schedule.threshold:g}: {values}"
+        return f"{self._measure.label} with the snapshot before at least {self._schedule.threshold:g}: {values}"
 
     def state_dict(self) -> dict[str, Any]:
         """Give the similarities so far and the last snapshot, which the next is compared with."""

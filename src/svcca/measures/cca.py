@@ -1,4 +1,4 @@
-"""Canonical correlation analysis of two layers: correlations, directions, and what they are worth."""
+"""CCA and SVCCA of two layers: the measures, and correlations, directions and what they are worth."""
 
 from __future__ import annotations
 
@@ -6,25 +6,80 @@ import math
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from svcca.core.arrays import ArrayLike, accumulator_dtype, check_same_samples, to_numpy, to_rows
-from svcca.core.coherence import Coherence
+from svcca.core.coherence import Coherence, LayerPair
 from svcca.core.linalg import FLOAT64_EPS, largest_loading_positive
 from svcca.core.moments import JointMoments
 from svcca.core.scatter import FLOAT64, Precision
 from svcca.core.solvers import Solver, coherence_of
 from svcca.core.subspace import WHOLE, CutBy, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
-from svcca.measures.chance import cca_mean
-from svcca.measures.registry import Similarity, doubts
-from svcca.measures.significance import BartlettTest, bartlett
+from svcca.measures import levels
+from svcca.measures.bartlett import BartlettTest, bartlett
+from svcca.measures.evaluate import evaluate, evaluate_arrays
+from svcca.measures.measure import Measure
+from svcca.measures.similarity import Similarity, announced
 
-_Result = TypeVar("_Result", bound=Similarity)
+LEADING = "of the leading singular directions that hold 99% (or the share asked for) of each layer's variance"
+"""How the definition of a measure names what its SVD step keeps."""
+
+
+@dataclass(frozen=True)
+class CCA(Measure):
+    """Mean canonical correlation, sum(rho) / min(rank_x, rank_y); in [0, 1]."""
+
+    name = "cca"
+    definition = "mean of all canonical correlations (Hotelling 1936)"
+    from_correlations = True
+
+    def value(self, pair: LayerPair) -> float:
+        """Return the mean correlation."""
+        return float(pair.correlations.mean())
+
+    def chance(self, pair: LayerPair) -> float:
+        """Return the mean of Wachter's law."""
+        return levels.mean_correlation(pair)
+
+
+@dataclass(frozen=True)
+class SVCCA(CCA):
+    """Singular vector CCA: the mean canonical correlation after the SVD step; in [0, 1]."""
+
+    name = "svcca"
+    definition = f"mean canonical correlation {LEADING} (Raghu et al. 2017)"
+    svd_step = True
+
+
+@dataclass(frozen=True)
+class R2CCA(Measure):
+    """Mean squared canonical correlation, sum(rho^2) / min(rank_x, rank_y); in [0, 1]. Yanai's GCD up to scaling."""
+
+    name = "r2_cca"
+    definition = "mean of all squared canonical correlations (Yanai 1974)"
+    from_correlations = True
+
+    def value(self, pair: LayerPair) -> float:
+        """Return the mean squared correlation."""
+        return float(pair.correlations.square().mean())
+
+    def chance(self, pair: LayerPair) -> float:
+        """Return max(rank_x, rank_y) / (n - 1), or its mean over the blocks."""
+        return levels.mean_squared_correlation(pair)
+
+
+@dataclass(frozen=True)
+class R2SVCCA(R2CCA):
+    """Mean squared canonical correlation after the SVD step; in [0, 1]."""
+
+    name = "svcca_r2"
+    definition = f"mean squared canonical correlation {LEADING} (Kornblith et al. 2019)"
+    svd_step = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +128,13 @@ class CCAResult(Similarity):
 
     @classmethod
     def from_coherence(cls, coherence: Coherence, step: SVDStep = WHOLE) -> CCAResult:
-        """Canonical correlations and directions from the coherence of two layers, after the SVD step."""
+        """Return correlations and directions from the coherence of two layers, after the SVD step."""
         cut = coherence.truncate(step)
-        rho = cut.correlations
-        level = cca_mean(cut.x.rank, cut.y.rank, cut.n_samples, complex_valued=cut.matrix.is_complex())
+        # Cut above, once: the correlations that the measure takes its mean of are those of the result.
+        result = evaluate(CCA() if step == WHOLE else SVCCA(), cut, WHOLE)
         return cls(
-            measure="cca" if step == WHOLE else "svcca",
-            similarity=float(rho.mean()),
-            chance=level,
-            x_rank=cut.x.rank,
-            y_rank=cut.y.rank,
-            n_samples=cut.n_samples,
-            warnings=tuple(doubts(cut, level, "x and y", from_correlations=True)),
-            correlations=to_numpy(rho),
+            **vars(result),
+            correlations=to_numpy(cut.correlations),
             x_mean=to_numpy(cut.x.mean),
             y_mean=to_numpy(cut.y.mean),
             step=step,
@@ -95,7 +144,7 @@ class CCAResult(Similarity):
 
     @classmethod
     def from_moments(cls, moments: JointMoments, step: SVDStep = WHOLE) -> CCAResult:
-        """Canonical correlations and directions from joint moments: no sample is needed any more."""
+        """Return correlations and directions from joint moments: no sample is needed any more."""
         return cls.from_coherence(Coherence.from_moments(moments), step)
 
     def bartlett(self) -> BartlettTest:
@@ -246,8 +295,17 @@ def svcca(
     return announced(CCAResult.from_coherence(coherence, step))
 
 
-def announced(result: _Result) -> _Result:
-    """Issue what a result records, so that nobody needs to look to be warned."""
-    for text in result.warnings:
-        warnings.warn(text, SvccaWarning, stacklevel=3)
-    return result
+def r2_cca(x: ArrayLike, y: ArrayLike) -> Similarity:
+    """Mean squared canonical correlation of two layers, sum(rho^2) / min(rank_x, rank_y); in [0, 1].
+
+    Args:
+        x: Activations (n_samples, p).
+        y: Activations (n_samples, q) of the same samples in the same order.
+
+    Raises:
+        InputError: As `cca`.
+
+    References:
+        Kornblith et al. (2019), table 1; Yanai (1974).
+    """
+    return announced(evaluate_arrays(R2CCA(), x, y))

@@ -8,15 +8,13 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
 
-from svcca.io.files import PathLike, write_text
-from svcca.measures.registry import MEASURES
-from svcca.plots.heatmap import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
+from svcca.plots.colours import COLOUR_MAP, colour_scale, ink_on
+from svcca.plots.text import elide, interval, number
 
 if TYPE_CHECKING:
     from svcca.compare.result import LayerSummary, SimilarityMatrix
@@ -70,37 +68,19 @@ class Cell:
         return f"row {self.row}, column {self.column}: {self.value}, chance {self.chance}{doubt}"
 
 
-def write_report(matrix: SimilarityMatrix, path: PathLike) -> Path:
-    """Write one self-contained HTML page: it opens from disk and asks no network for anything.
-
-    Args:
-        matrix: What to show.
-        path: File to write; replaced if it exists.
-
-    Returns:
-        The path written.
-
-    Raises:
-        FileError: If the file cannot be written; nothing half-written is left behind.
-    """
-    return write_text(path, render(matrix))
-
-
 def render(matrix: SimilarityMatrix) -> str:
-    """Render the page as text."""
+    """Return the page as text: it opens from disk and asks no network for anything."""
     cells = _cells(matrix)
     longest = max(len(elide(label)) for label in (*matrix.row_labels, *matrix.column_labels))
     n_rows, n_columns = matrix.values.shape
     beside = PAGE_WIDTH - CHARACTER * max(len(elide(label)) for label in matrix.row_labels)
     cell_px = int(min(64, max(15, beside / n_columns - 2)))
-    measure = MEASURES.get(matrix.measure)
     return _template().render(
         matrix=matrix,
         cells=cells,
         best=[max(row, key=lambda cell: float(cell.exact)) for row in cells],
         same_layers=matrix.rows == matrix.columns,
-        definition=measure.definition if measure else "",
-        svd_step=measure.svd_step if measure else matrix.retained_variance < 1,
+        chance_known=not np.isnan(matrix.chance).any(),
         chance=interval(float(matrix.chance.min()), float(matrix.chance.max())),
         n_pairs=n_rows * n_columns,
         n_clear=sum(cell.clear for row in cells for cell in row),
@@ -146,7 +126,7 @@ def _samples_each(layer: LayerSummary, n_samples: int) -> float:
 
 def _cells(matrix: SimilarityMatrix) -> list[list[Cell]]:
     """Prepare every pair for the page, row by row."""
-    scale = colour_scale(matrix)
+    scale = colour_scale(matrix.values, matrix.chance)
     places = np.round(100 * np.stack([scale(matrix.values), scale(matrix.chance)]), 1)
     colours = COLOUR_MAP(scale(matrix.values))[..., :3]
     return [
@@ -157,10 +137,10 @@ def _cells(matrix: SimilarityMatrix) -> list[list[Cell]]:
                 value=number(value := float(matrix.values[i, j]), 3),
                 short=number(value, 2),
                 exact=repr(value),
-                chance=number(chance := float(matrix.chance[i, j]), 3),
+                chance="not known" if np.isnan(chance := float(matrix.chance[i, j])) else number(chance, 3),
                 colour=_hex(colours[i, j]),
                 ink=ink_on(colours[i, j]),
-                clear=value > chance + CLEAR_OF_CHANCE,
+                clear=not value <= chance + CLEAR_OF_CHANCE,  # a level that is not known marks nothing
                 position=float(places[0, i, j]),
                 chance_position=float(places[1, i, j]),
             )
@@ -176,7 +156,7 @@ def _hex(rgb: np.ndarray) -> str:
 
 def _legend(matrix: SimilarityMatrix) -> dict[str, object]:
     """Colour stops, tick labels and the chance mark of the colour scale; positions in percent of its length."""
-    scale = colour_scale(matrix)
+    scale = colour_scale(matrix.values, matrix.chance)
     low, high = float(scale.vmin or 0), float(scale.vmax or 1)
     ticks = np.linspace(low, high, 5 if low < 0 else 6)
     start, end = (100 * float(scale(level)) for level in (matrix.chance.min(), matrix.chance.max()))

@@ -1,0 +1,90 @@
+"""A measure on a pair of layers: SVD step, value, chance level, doubts. Every public function comes through here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from svcca.core.arrays import ArrayLike
+from svcca.core.coherence import LayerPair
+from svcca.core.solvers import coherence_of
+from svcca.core.subspace import WHOLE, SVDStep
+from svcca.errors import Doubt, NonFiniteError, message
+from svcca.measures.chance import CHANCE_WARNING
+from svcca.measures.levels import n_correlations, n_forced
+from svcca.measures.measure import Measure
+from svcca.measures.similarity import Similarity
+
+
+def evaluate(measure: Measure, pair: LayerPair, step: SVDStep, where: str = "x and y") -> Similarity:
+    """Evaluate one measure on one pair of layers; see `evaluate_all`."""
+    (result,) = evaluate_all([measure], pair, step, where)
+    return result
+
+
+def evaluate_all(
+    measures: Sequence[Measure], pair: LayerPair, step: SVDStep, where: str = "x and y"
+) -> list[Similarity]:
+    """Evaluate several measures on one pair of layers; they share its decompositions.
+
+    Args:
+        measures: The measures.
+        pair: The pair, not cut yet, or cut by the same step.
+        step: The SVD step of the measures that have one.
+        where: What the pair is called in warnings and errors.
+
+    Returns:
+        Value, chance level, ranks and doubts, in the order of the measures.
+
+    Raises:
+        NonFiniteError: If a value is NaN or infinite, or a chance level infinite.
+    """
+    cut = pair.truncate(step) if any(measure.svd_step for measure in measures) else pair
+    results: dict[int, Similarity] = {}
+    # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
+    for place in sorted(range(len(measures)), key=lambda place: not measures[place].needs_vectors):
+        measure = measures[place]
+        part = cut if measure.svd_step else pair
+        value, level = float(measure.value(part)), float(measure.chance(part))
+        if not math.isfinite(value) or math.isinf(level):
+            got = f"{value}, with a chance level of {level}"
+            raise NonFiniteError(message(f"{measure.label} of {where}", "a finite value", got))
+        results[place] = Similarity(
+            measure.label,
+            value,
+            level,
+            part.x.rank,
+            part.y.rank,
+            part.n_samples,
+            tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
+        )
+    return [results[place] for place in range(len(measures))]
+
+
+def evaluate_arrays(measure: Measure, x: ArrayLike, y: ArrayLike, step: SVDStep = WHOLE) -> Similarity:
+    """Evaluate one measure on two arrays (n_samples, p) and (n_samples, q) of the same samples."""
+    pair = coherence_of(x, y, step=step if measure.svd_step else WHOLE, rows_needed=measure.needs_rows)
+    return evaluate(measure, pair, step)
+
+
+def doubts(pair: LayerPair, level: float, where: str, *, from_correlations: bool) -> list[Doubt]:
+    """Return why a value may mean little: a fallback, correlations forced to 1, a high chance level."""
+    blocks, n = pair.blocks, pair.n_samples
+    x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
+    place = " at one spatial frequency" if len(blocks) > 1 else ""
+    advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
+    found = [Doubt("computation", f"{where}: {note}.") for note in pair.notes]
+    forced = n_forced(pair) if from_correlations else 0
+    if forced:
+        text = (
+            f"{where}: {forced} of {n_correlations(pair)} canonical correlations are 1 whatever the layers hold, "
+            f"because {n} samples cannot tell {x_rank} + {y_rank} directions apart{place}. {advice}"
+        )
+        found.append(Doubt("forced", text))
+    elif level > CHANCE_WARNING:
+        text = (
+            f"{where}: unrelated layers would already give {level:.2f} with {n} samples and {x_rank} and {y_rank} "
+            f"directions{place and f', the most{place}'}. {advice}"
+        )
+        found.append(Doubt("chance", text))
+    return found
