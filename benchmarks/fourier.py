@@ -107,7 +107,7 @@ def _pair_floor(x: Tensor, y: Tensor) -> Callable[[], object]:
     c = x.shape[1]
 
     def floor() -> object:
-        xx, yy, xy = torch.zeros(3, grid.n_frequencies, c, c, dtype=torch.complex128)
+        xx, yy, xy = torch.zeros(3, grid.n_kept, c, c, dtype=torch.complex128)
         for parts in zip(x.split(FLOOR_BATCH), y.split(FLOOR_BATCH), strict=True):
             spectra = [torch.fft.rfftn(maps, dim=(2, 3), norm="ortho").flatten(2).permute(2, 0, 1) for maps in parts]
             a, b = (each.index_select(0, grid.half).to(torch.complex128) for each in spectra)

@@ -9,8 +9,9 @@ import torch
 from shifts import closed
 from svcca.errors import InputError, NonFiniteError, SvccaWarning
 from svcca.fourier.cca import fourier_cca
+from svcca.fourier.gap import GAP_WARNING
 from svcca.fourier.spectra import SpectralSums
-from svcca.fourier.translation import GAP_WARNING, translation_gap
+from svcca.fourier.translation import translation_gap
 
 
 def energies(rows):
@@ -104,7 +105,7 @@ def test_a_large_gap_is_warned_of():
     with pytest.warns(SvccaWarning, match=r"x: \d\d% of the covariance's energy lies between different spatial"):
         result = fourier_cca(x, np.random.default_rng(5).normal(size=(300, 2, 6, 6)))
     assert result.x_translation_gap > GAP_WARNING
-    assert any(text.startswith("x: ") for text in result.warnings)
+    assert any(doubt.text.startswith("x: ") for doubt in result.warnings)
 
 
 def test_float32_and_channels_last_are_the_same():

@@ -16,7 +16,7 @@ from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import Doubt, DoubtKind, RankError, message
 from svcca.fourier.grid import FourierGrid
-from svcca.fourier.layers import FourierSubspace
+from svcca.fourier.subspace import FourierSubspace
 from svcca.fourier.translation import gap_warnings
 from svcca.measures.chance import cca_mean
 from svcca.measures.evaluate import evaluate_all
