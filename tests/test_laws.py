@@ -11,7 +11,7 @@ SOURCE = Path(svcca.__file__).parent
 
 LEVELS = (
     ("errors",),
-    ("progress",),
+    ("progress", "deprecation"),
     ("core",),
     ("plots",),
     ("measures",),
@@ -22,6 +22,7 @@ LEVELS = (
     ("project", "compress", "freeze", "report"),
     ("integrations",),
     ("cli",),
+    ("__main__",),
 )
 """From the ground up: a module may import from levels below its own and from its own room, wherever the import stands:
 at the top, in a function, or under TYPE_CHECKING. Rooms on one level do not import each other."""
