@@ -31,7 +31,7 @@ ARMS: dict[str, Callable[[Tensor, int], dict[str, Any]]] = {
     "linear": lambda probe, n_blocks: {"schedule": "linear"},
     "linear, second half": lambda probe, n_blocks: {"schedule": [0.5 + 0.5 * i / n_blocks for i in range(1, n_blocks)]},
     "adaptive": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe)},
-    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe), "cache": "memory"},
+    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe), "cache_gib": 2.0},
 }
 """What is passed to `svcca.FreezeTraining`, the paper's linear schedule first. A cache needs images that stay put."""
 UNCACHED = tuple(name for name in ARMS if "cache" not in name)

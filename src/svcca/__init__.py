@@ -32,10 +32,15 @@ from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import SvccaError, SvccaWarning
 from svcca.fourier.cca import Filters, FourierCCAResult, fourier_cca
 from svcca.fourier.translation import TranslationGap, translation_gap
-from svcca.freeze.blocks import Block, find_blocks
-from svcca.freeze.convergence import AdaptiveFreezing
-from svcca.freeze.freeze import FreezeTraining
-from svcca.freeze.summary import FreezeEvent, FreezeSummary, PhaseCost
+from svcca.freeze import (
+    AdaptiveFreezing,
+    Block,
+    FreezeEvent,
+    FreezeSummary,
+    FreezeTraining,
+    PhaseCost,
+    find_blocks,
+)
 from svcca.io.store import load_activations, save_activations
 from svcca.measures import (
     MEASURES,

@@ -75,14 +75,16 @@ def test_what_is_no_floating_point_array_is_refused_by_name(array, text):
 
 def test_more_samples_than_were_captured_is_an_error():
     source = ArraySource(arrays(), None, "a")
-    with pytest.raises(SampleError, match=r"batch 1: .*; got 6 in a and at least 8 in the data"):
+    with pytest.raises(SampleError, match=r"batch 1: .*; got 6 in a and at least 8 on the other side"):
         tensors(source, 4, 8, number=1)
 
 
 def test_samples_that_are_left_over_are_an_error():
     source = ArraySource(arrays(), None, "a")
     source.finish(6)
-    with pytest.raises(SampleError, match=r"a: expected as many samples on both sides; got 6 in a and 5 in the data"):
+    with pytest.raises(
+        SampleError, match=r"a: expected as many samples on both sides; got 6 in a and 5 on the other side"
+    ):
         source.finish(5)
 
 

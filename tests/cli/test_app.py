@@ -408,7 +408,7 @@ def test_what_must_be_known_is_said_on_standard_error(nets):
         (["--ratio", "0.8", "-l", "conv"], "layers of Net: expected names or patterns of layers that are there"),
         (["--ratio", "0.8", "-c", "none.pt"], "checkpoint none.pt: expected a file; got none there"),
         (["--ratio", "0.8", "-d", "none.npy"], "data none.npy: expected a file of plain arrays"),
-        (["--ratio", "0.8", "-d", "NETS:none"], "compress data: expected at least one batch; got none"),
+        (["--ratio", "0.8", "-d", "NETS:none"], "data for Net: expected at least 2 samples; got 0 samples"),
         (["--ratio", "0.8", "-o", "s.pth"], "output s.pth: expected a name that ends in .pt, .safetensors; got .pth"),
         (["--ratio", "0.8", "-o", "s"], "a name that ends in .pt, .safetensors; got no ending"),
         (["--ratio", "0.8", "--report", "r.html"], "output r.html: expected a name that ends in .json; got .html"),
@@ -506,7 +506,7 @@ def test_wrong_usage_is_exit_code_2(capsys, monkeypatch, words):
 
 def test_activations_of_unequal_length_are_refused(here, capsys, monkeypatch):
     svcca.save_activations("c.npz", {"x": reference.gaussian(0, 399, 3)})
-    assert "as many samples in both networks" in refused(capsys, monkeypatch, "compare", "a.npz", "c.npz")
+    assert "as many samples on both sides" in refused(capsys, monkeypatch, "compare", "a.npz", "c.npz")
 
 
 class Bomb:

@@ -390,7 +390,7 @@ def test_what_cannot_be_is_refused(options, error, text):
 
 def test_data_that_cannot_be_is_refused():
     with pytest.raises(
-        SampleError, match="data for Sequential: expected at least 2 samples; got 0 samples. The loader is"
+        SampleError, match=r"data for Sequential: expected at least 2 samples; got 0 samples\. The loader is"
     ):
         svcca.compress(dense(), [], ratio=0.5)
     with pytest.raises(InputError, match="inputs of Sequential '0', batch 1: expected finite"):

@@ -113,7 +113,7 @@ def test_a_resumed_run_equals_one_without_interruption(schedule, tmp_path):
 
 def test_the_cache_serves(tmp_path, monkeypatch):
     monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
-    callback = FreezeTrainingCallback(schedule=[2], cache="memory")
+    callback = FreezeTrainingCallback(schedule=[2], cache_gib=1)
     module, _ = fit(callback, tmp_path, max_epochs=4, validate=False)
     plain, _ = fit(FreezeTrainingCallback(schedule=[2]), tmp_path, max_epochs=4, validate=False)
     assert not differing(plain.states[-1], module.states[-1])

@@ -118,7 +118,7 @@ def test_a_checkpoint_elsewhere_is_found_where_the_arguments_name_it(tmp_path):
 
 def test_the_cache_serves_inputs_of_one_length(tmp_path, monkeypatch):
     monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
-    callback = FreezeTrainingCallback(schedule=[2], cache="memory")
+    callback = FreezeTrainingCallback(schedule=[2], cache_gib=1)
     states = train(callback, tmp_path, max_steps=30)
     plain = train(FreezeTrainingCallback(schedule=[2]), tmp_path, max_steps=30)
     assert any(phase.n_skipped for phase in callback.freezer.summary().phases)

@@ -220,12 +220,12 @@ REFUSED = {
     "short": (
         {"against": np.eye(149)},
         SampleError,
-        "as many samples on both sides; got 149 in targets and at least 150 in the data",
+        "as many samples on both sides; got 149 in targets and at least 150 on the other side",
     ),
     "long": (
         {"against": np.eye(151)},
         SampleError,
-        "as many samples on both sides; got 151 in targets and 150 in the data",
+        "as many samples on both sides; got 151 in targets and 150 on the other side",
     ),
     "positions": (
         {"layer": "conv", "against": net(5), "other_layer": "tokens"},

@@ -146,7 +146,7 @@ class ArraySource(Source):
             raise self._uneven(self.title, str(n_samples))
 
     def _uneven(self, where: str, n_samples: str) -> SampleError:
-        got = f"{self.n_samples} in {self.title} and {n_samples} in the data"
+        got = f"{self.n_samples} in {self.title} and {n_samples} on the other side"
         cause, remedy = "The two are of different inputs", "Pass both for the same inputs, in the same order"
         return SampleError(message(where, "as many samples on both sides", got, cause, remedy))
 

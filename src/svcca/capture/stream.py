@@ -240,8 +240,6 @@ def _targets(
         target = (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]).to(block.device)
         target = rows_beside(target, keep.shapes[name], network.rules[name], batch.mask, batch.size, where)
         _check_rows(target, (widths.setdefault(name, target.shape[1]),), where)
-        if len(target) != len(block):
-            raise InputError(message(where, f"{len(block)} rows, as many as the layer's", str(len(target))))
         found[name] = target
     return found
 

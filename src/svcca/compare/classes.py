@@ -231,8 +231,9 @@ class TargetColumns(Source):
                 got = f"{len(set(names))} different ones"
                 raise InputError(message("classes", f"a name for each of {block.shape[1]} logits", got))
             columns |= {name: block[:, index : index + 1] for index, name in enumerate(names)}
-        for name in columns.keys() - self._varying:
-            if bool((columns[name] != self._first.setdefault(name, columns[name][:1].clone())).any()):
+        for name, column in columns.items():
+            first = self._first.setdefault(name, column[:1].clone())
+            if name not in self._varying and bool((column != first).any()):
                 self._varying.add(name)
         return columns
 

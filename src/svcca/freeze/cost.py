@@ -1,4 +1,4 @@
-"""Steps, seconds and floating-point operations of training, by how many blocks were frozen."""
+"""What training costs: steps, seconds and floating-point operations, by the number of frozen blocks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import tensors_in
 
 TIMED_STEPS = 1000
-"""Steps of a phase that are timed; their median is what a step of it takes, whatever pauses lie between steps."""
+"""Number of steps of a phase that are timed; their median is not moved by pauses between steps."""
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a model was called with: positional and keyword arguments."""
+"""Arguments of a call of a model: positional and keyword."""
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Phase:
     """Steps of training during which the same blocks were frozen.
 
     Attributes:
-        n_frozen: How many blocks were.
-        n_skipped: How many of them did not even run forward, for their output came from the cache.
-        n_steps: How many steps.
-        seconds: What each of the first took.
+        n_frozen: Number of frozen blocks.
+        n_skipped: Number of them that did not run forward, because their output came from the cache.
+        n_steps: Number of steps.
+        seconds: Time of each of the first steps.
     """
 
     n_frozen: int
@@ -42,18 +42,18 @@ class Phase:
 
     @property
     def seconds_per_step(self) -> float:
-        """Median; NaN where no step was timed."""
+        """Median time of a step; NaN if none was timed."""
         return statistics.median(self.seconds) if self.seconds else float("nan")
 
 
 class Clock:
-    """Counts and times the steps of each phase, and what freezing itself takes.
+    """Count and time the steps of each phase, and what freezing itself takes.
 
     Attributes:
-        phases: By the numbers of frozen and of skipped blocks.
-        overhead_seconds: What was no training: snapshots, finding where the prefix ends.
-        overhead_flops: Its floating-point operations.
-        skipped_flops_per_sample: Operations that the cache saves, by the number of skipped blocks.
+        phases: Phases by their numbers of frozen and of skipped blocks.
+        overhead_seconds: Time that was no training: snapshots, finding the frozen prefix.
+        overhead_flops: Floating-point operations of that.
+        skipped_flops_per_sample: Floating-point operations that the cache saves, by the number of skipped blocks.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Clock:
 
     @contextmanager
     def overhead(self) -> Iterator[None]:
-        """Time what is no training: it counts against what is saved, and not as part of a step."""
+        """Time what is no training: it counts against the savings, and not as part of a step."""
         start = perf_counter()
         try:
             yield
@@ -87,7 +87,7 @@ class Clock:
             self._inside += seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what was counted so far."""
+        """Return the counts so far."""
         return {
             "phases": [asdict(phase) for phase in self.phases.values()],
             "overhead_seconds": self.overhead_seconds,
@@ -96,7 +96,7 @@ class Clock:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Load the counts that `state_dict` returned."""
         phases = [Phase(**plain) for plain in state["phases"]]
         self.phases = {(phase.n_frozen, phase.n_skipped): phase for phase in phases}
         self.overhead_seconds, self.overhead_flops = state["overhead_seconds"], state["overhead_flops"]
@@ -106,17 +106,17 @@ class Clock:
 def training_flops(model: nn.Module, call: Call, frozen: Collection[str], learned: Collection[nn.Parameter]) -> float:
     """Count the floating-point operations of one forward and backward pass with some parameters frozen.
 
-    torch's own counter: matrix products, convolutions and attention, forward and backward. The model is run in
-    evaluation mode on a batch that it has seen, and handed back as it was; gradients in store are not touched.
+    torch's own counter sees matrix products, convolutions and attention, forward and backward. The model runs in
+    evaluation mode on a batch that it has seen, and is left as it was; its gradients are not touched.
 
     Args:
-        model: The network, without wrappers.
-        call: What it was called with.
+        model: Network, without wrappers.
+        call: Arguments of a call of it.
         frozen: Names of the parameters to count as frozen.
-        learned: Parameters that are frozen now, and learn in this count unless they are among those.
+        learned: Parameters that are frozen now, but count as learning unless they are among those.
 
     Returns:
-        The number; NaN where this model's backward pass does not run in evaluation mode.
+        Number of operations; NaN if this model's backward pass does not run in evaluation mode.
     """
     args, keywords = call
     again = {id(parameter) for parameter in learned}
@@ -138,7 +138,7 @@ def training_flops(model: nn.Module, call: Call, frozen: Collection[str], learne
 
 @contextmanager
 def _gradients_of(model: nn.Module, learning: Collection[int]) -> Iterator[None]:
-    """Ask for gradients of these parameters only; afterwards for those of before."""
+    """Require gradients of these parameters only, and afterwards of the same as before."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for parameter, _ in before:

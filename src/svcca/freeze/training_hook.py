@@ -1,4 +1,4 @@
-"""A hook that stays with the network in training, and does not go along with its copies."""
+"""A hook that stays with the network in training, and does nothing in its copies."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch import nn
 
 
 class TrainingHook:
-    """Calls a function when a network runs in training mode.
+    """Call a function when a network runs in training mode.
 
-    A copy of the network, or one that was saved whole, carries a hook that does nothing: it shares neither what the
-    function holds nor its training.
+    A copy of the network, or one that was saved whole, carries a hook that does nothing: it shares neither the
+    function's data nor its training.
 
     Args:
-        function: Called with what the hook is given less the module: (args, keywords) or (args, output).
+        function: Function called with what the hook is given after the module: (args, keywords) or (args, output).
     """
 
     def __init__(self, function: Callable[..., None] | None) -> None:
         self._function = function
 
     def __call__(self, module: nn.Module, *given: object) -> None:
-        """Do what the hook is for."""
+        """Call the function."""
         if self._function is not None and module.training:
             self._function(*given)
 

@@ -249,7 +249,7 @@ def test_unfreeze_gives_the_network_back():
     model = conv_net()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     hooks = sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
-    freezer = FreezeTraining(model, optimizer, schedule=[1, 2], total_steps=6, cache="memory")
+    freezer = FreezeTraining(model, optimizer, schedule=[1, 2], total_steps=6, cache_gib=1)
     train(model, optimizer, freezer, batches(4))
     freezer.unfreeze()
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -263,7 +263,7 @@ def test_unfreeze_gives_the_network_back():
 
 def test_unfreeze_before_the_first_pass_leaves_no_hook():
     model = conv_net()
-    freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=6, cache="memory")
+    freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=6, cache_gib=1)
     freezer.unfreeze()
     assert not any(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
 
@@ -271,7 +271,7 @@ def test_unfreeze_before_the_first_pass_leaves_no_hook():
 def test_a_copy_of_the_network_and_one_that_was_saved_keep_the_frozen_mode_and_no_ties():
     model = conv_net()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
-    freezer = FreezeTraining(model, optimizer, schedule=[1], total_steps=6, cache="memory")
+    freezer = FreezeTraining(model, optimizer, schedule=[1], total_steps=6, cache_gib=1)
     twins = [copy.deepcopy(model)]  # before the first forward pass, and after
     train(model, optimizer, freezer, batches(4))
     twins += [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
@@ -282,11 +282,11 @@ def test_a_copy_of_the_network_and_one_that_was_saved_keep_the_frozen_mode_and_n
         assert torch.equal(twin[1].running_mean, model[1].running_mean)
 
 
-def resumed(schedule, optimizer_name, cut, total, cache=None):
+def resumed(schedule, optimizer_name, cut, total):
     """Train to `cut`, save everything, and go on in new objects."""
     model = conv_net()
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
-    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total, cache=cache)
+    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total)
     pairs = list(batches(total))
     train(model, optimizer, freezer, pairs[:cut], seed=5)
     file = io.BytesIO()
@@ -295,17 +295,17 @@ def resumed(schedule, optimizer_name, cut, total, cache=None):
     states = torch.load(file, weights_only=True)
     model = conv_net(seed=9)
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
-    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total, cache=cache)
+    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total)
     for thing, state in zip((model, optimizer, freezer), states, strict=True):
         thing.load_state_dict(state)
     train(model, optimizer, freezer, pairs[cut:], seed=6)
     return model, freezer
 
 
-def uninterrupted(schedule, optimizer_name, cut, total, cache=None):
+def uninterrupted(schedule, optimizer_name, cut, total):
     model = conv_net()
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
-    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total, cache=cache)
+    freezer = FreezeTraining(model, optimizer, schedule=schedule, total_steps=total)
     pairs = list(batches(total))
     train(model, optimizer, freezer, pairs[:cut], seed=5)
     train(model, optimizer, freezer, pairs[cut:], seed=6)

@@ -1,9 +1,9 @@
-"""Freeze Training: blocks stop learning from the input upwards, and what they would have cost is saved."""
+"""Freeze Training: blocks stop learning from the input upwards, which saves their backward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,62 +11,56 @@ from torch.optim import Optimizer
 from svcca.capture.batches import batch_size
 from svcca.capture.layers import unwrap
 from svcca.errors import InputError, message
-from svcca.freeze.blocks import BlockSpec, find_blocks, named_blocks, roots_of
-from svcca.freeze.frozen import FrozenBlock, check_optimizers, is_compiled, training_group
-from svcca.freeze.hooks import TrainingHook
+from svcca.freeze.blocks import BlockSpec, find_blocks, named_blocks
+from svcca.freeze.cost import Call, Clock, training_flops
+from svcca.freeze.frozen_block import FrozenBlock
 from svcca.freeze.prefix_cache import PrefixCache
-from svcca.freeze.savings import Call, Clock, training_flops
+from svcca.freeze.requirements import check_optimizers, refuse_compiled, training_group
 from svcca.freeze.schedules import FixedTimes, Schedule, plan_of
 from svcca.freeze.summary import FreezeEvent, FreezeSummary, PhaseCost
-from svcca.io.files import PathLike
+from svcca.freeze.training_hook import TrainingHook
 
 if TYPE_CHECKING:  # torch can be built without it
     from torch.distributed import ProcessGroup
-
-Cache = Literal["memory"] | PathLike | None
-"""Where the output of frozen blocks is kept: in memory, in a folder, or not at all."""
-
 
 FORMAT = "svcca.freeze_training.1"
 WHERE = "FreezeTraining"
 
 
 class FreezeTraining:
-    """Freezes a network block by block while it trains: the lowest first, for it converges first.
+    """Freeze a network block by block while it trains, the lowest first, because it converges first.
 
     Call `step` once after every step of the optimiser. A frozen block takes no gradients, and the backward pass ends
-    above it; it runs in evaluation mode (batch normalisation by its stored statistics, no dropout); neither weight
+    above it. It runs in evaluation mode (batch normalisation by its stored statistics, no dropout). Neither weight
     decay nor momentum moves it, and its state in the optimiser is released. Schedulers, gradient clipping and
-    accumulation, mixed precision and saved optimisers go on as before.
+    accumulation, mixed precision and saved optimisers work as before.
 
     Args:
-        model: The network in training. DistributedDataParallel needs find_unused_parameters=True; give the wrapper.
-        optimizer: What trains it, or several.
+        model: Network in training. DistributedDataParallel needs find_unused_parameters=True; pass the wrapper.
+        optimizer: Optimiser that trains it, or several.
         blocks: Names or glob patterns from the input on, or lists of those that freeze together. Default: the layers or
             residual blocks of the network; print the object, or look at `blocks`.
-        schedule: When they freeze, the lowest first.
+        schedule: Times at which they freeze, the lowest first.
 
             - "linear" (the paper's): block i of L at step i / L of all, so that the last learns to the end;
             - a list of times in the order of the blocks, or a dict of them by block: steps (int) or fractions of all
               steps (float); blocks above those given never freeze;
-            - `AdaptiveFreezing`: when a block is alike from one snapshot to the next.
+            - `AdaptiveFreezing`: once a block is alike from one snapshot to the next.
 
-        total_steps: Steps of the whole run.
-        cache: "memory" or a folder to keep what frozen blocks put out, so that their forward pass is skipped for
-            inputs that come again unchanged; useless with random augmentation. The kept numbers are tried out against
-            the whole network's before they are used.
-        cache_gib: How much the cache may hold; above this, the output of the frozen blocks is not kept.
-        group: Processes that train together, and must freeze alike, where `model` is no DistributedDataParallel that
-            tells.
+        total_steps: Number of steps in the whole run.
+        cache_gib: Memory, in GiB, to keep the output of the frozen blocks in, so that they do not run for inputs that
+            come again unchanged. Before it is used, the network's output must be the same to the last bit. Useless with
+            random augmentation. Default: 0, nothing is kept.
+        group: Processes that train together, and must freeze alike, where `model` is not a DistributedDataParallel.
 
     Raises:
-        LayerError: For a block that does not exist.
-        InputError: For blocks that overlap or hold no parameters, a schedule that freezes nothing or everything, an
-            optimiser that does not hold the blocks' parameters.
+        LayerError: If a block does not exist.
+        InputError: If blocks overlap or hold no parameters, a schedule freezes nothing or everything, or an optimiser
+            does not hold the blocks' parameters.
 
     Cost:
-        Nothing beside a counter for fixed times; for `AdaptiveFreezing` a forward pass of its probe set at each
-        snapshot; for the cache the hashes of the inputs and two forward passes at each freezing.
+        A counter for fixed times; for `AdaptiveFreezing` a forward pass of its probe set at each snapshot; for the
+        cache a hash of each input, and about nine forward passes of a batch at each freezing.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.2 and figure 5.
@@ -94,19 +88,13 @@ class FreezeTraining:
         schedule: Schedule = "linear",
         *,
         total_steps: int,
-        cache: Cache = None,
-        cache_gib: float = 2.0,
+        cache_gib: float = 0.0,
         group: ProcessGroup | None = None,
     ) -> None:
         if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
             raise InputError(message("FreezeTraining total_steps", "a positive integer", repr(total_steps)))
         group = training_group(model) or group
         self._model = unwrap(model)
-        if cache is not None and is_compiled(model):
-            remedy = "Pass cache=None, or the model as it was before torch.compile"
-            raise InputError(
-                message("FreezeTraining cache", "a model that runs as Python", "a compiled one", "", remedy)
-            )
         self._optimizers = (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
         self.blocks = find_blocks(self._model) if blocks is None else named_blocks(self._model, blocks)
         check_optimizers(self._model, self.blocks, self._optimizers)
@@ -125,13 +113,13 @@ class FreezeTraining:
         hook = TrainingHook(self._keep_example)
         self._watching = self._model.register_forward_pre_hook(hook, with_kwargs=True)
         self._cache = None
-        if cache is not None:
-            folder = None if cache == "memory" else cache
-            self._cache = PrefixCache(self._model, folder, int(cache_gib * 2**30), self._clock)
+        if cache_gib > 0:
+            refuse_compiled(model)
+            self._cache = PrefixCache(self._model, int(cache_gib * 2**30), self._clock)
         self._clock.start_step()
 
     def __repr__(self) -> str:
-        """Show the blocks, and which of them are frozen."""
+        """Return the blocks, and which of them are frozen."""
         frozen = {event.block: event.step for event in self.events}
         lines = [
             f"  {block.name}: {block.n_parameters:,} parameters"
@@ -142,11 +130,11 @@ class FreezeTraining:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Names of the blocks that are frozen, from the input on."""
+        """Names of the frozen blocks, from the input on."""
         return tuple(event.block for event in self.events)
 
     def step(self) -> tuple[str, ...]:
-        """Count a step of training, and freeze what is due; call it after `optimizer.step()`.
+        """Count a step of training, and freeze the blocks that are due; call it after `optimizer.step()`.
 
         Returns:
             Names of the blocks that freeze now.
@@ -164,9 +152,9 @@ class FreezeTraining:
         return tuple(event.block for event in self.events[before:])
 
     def unfreeze(self) -> None:
-        """Let every block learn again and take all hooks off: the network is as it was, with what it has learned.
+        """Let every block learn again, and remove all hooks: the network is as before, with what it has learned.
 
-        Nothing freezes from here on. The optimiser's state of what was frozen starts anew; the cache is emptied.
+        Nothing freezes from here on. The optimiser's state of the frozen parameters starts anew; the cache is emptied.
         """
         for block in self._frozen:
             block.thaw(self._model.training)
@@ -176,7 +164,7 @@ class FreezeTraining:
             self._cache.close()
 
     def summary(self) -> FreezeSummary:
-        """Tell what froze when and why, and what that saved, as measured in this run.
+        """Return what froze when and why, and what that saved, as measured in this run.
 
         Cost:
             A forward and a backward pass on one batch for each number of frozen blocks, to count their operations.
@@ -199,7 +187,7 @@ class FreezeTraining:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: tensors, numbers and text, which torch reads with weights_only."""
+        """Return the state that a resumed run needs: tensors, numbers and text, which torch reads with weights_only."""
         return {
             "format": FORMAT,
             "blocks": [block.name for block in self.blocks],
@@ -211,10 +199,10 @@ class FreezeTraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave, before or after the model and the optimiser take up theirs.
+        """Load the state that `state_dict` returned, before or after those of the model and the optimiser.
 
         Raises:
-            InputError: If it comes from something else, or from other blocks.
+            InputError: If it is the state of something else, or of other blocks.
         """
         if state.get("format") != FORMAT:
             got = repr(state.get("format", "another state dict"))
@@ -236,17 +224,14 @@ class FreezeTraining:
     def _freeze_next(self) -> None:
         self._frozen.append(FrozenBlock(self._model, self.blocks[len(self._frozen)], self._optimizers))
         if self._cache is not None:
-            n_frozen = len(self._frozen)
-            frozen = [root for block in self.blocks[:n_frozen] for root in roots_of(self._model, block)]
-            learning = [root for block in self.blocks[n_frozen:] for root in roots_of(self._model, block)]
-            self._cache.advance(n_frozen, frozen, learning)
+            self._cache.advance(len(self._frozen), [root for block in self._frozen for root in block.roots])
 
     def _keep_example(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._example = (args, keywords)
         self._watching.remove()
 
     def _flops_per_step(self, n_frozen: int, n_skipped: int) -> float:
-        """Count the operations of a step on a batch like the first; NaN before the model was called."""
+        """Return the operations of a step on a batch like the first; NaN before the model was called."""
         if self._example is None:
             return float("nan")
         if n_frozen not in self._flops:
