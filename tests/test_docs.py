@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+CALLABLE = (type, types.FunctionType)
 ROOMS = ("core", "measures", "fourier", "compare", "project", "compress", "freeze")
 
 
