@@ -11,7 +11,7 @@ SOURCE = Path(svcca.__file__).parent
 
 LEVELS = (
     ("errors",),
-    ("progress",),
+    ("progress", "deprecation"),
     ("core",),
     ("plots",),
     ("measures",),
@@ -22,6 +22,7 @@ LEVELS = (
     ("project", "compress", "freeze", "report"),
     ("integrations",),
     ("cli",),
+    ("__main__",),
 )
 """From the ground up: a module may import from levels below its own and from its own room, wherever the import stands:
 at the top, in a function, or under TYPE_CHECKING. Rooms on one level do not import each other."""
@@ -125,7 +126,7 @@ def test_there_is_something_to_read():
         ("freeze/summary.py", TYPES + "    from svcca.compress.ranks import Spectrum"),
         ("report/html.py", "from svcca.freeze.summary import FreezeSummary"),
         ("report/html.py", "from svcca.project.dimensions import IntrinsicDimensions"),
-        ("report/html.py", TYPES + "    from svcca.compress.curve_result import CompressionCurve"),
+        ("report/html.py", TYPES + "    from svcca.compress.compression_curve import CompressionCurve"),
         ("integrations/lightning.py", "from svcca.cli.app import app"),
         ("report/html.py", "import svcca.cli.app"),
         ("utils.py", "import math"),
