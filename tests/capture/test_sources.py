@@ -82,7 +82,9 @@ def test_more_samples_than_were_captured_is_an_error():
 def test_samples_that_are_left_over_are_an_error():
     source = ArraySource(arrays(), None, "a")
     source.finish(6)
-    with pytest.raises(SampleError, match=r"a: expected as many samples on both sides; got 6 in a and 5 on the other side"):
+    with pytest.raises(
+        SampleError, match=r"a: expected as many samples on both sides; got 6 in a and 5 on the other side"
+    ):
         source.finish(5)
 
 

@@ -13,7 +13,7 @@ from svcca.capture.accumulate import Accumulator, run_pass
 from svcca.capture.batches import Forward, ShiftedBatches, batches_of
 from svcca.capture.observations import Fourier
 from svcca.capture.rules import Observe, fourier_rule
-from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns
+from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
@@ -150,7 +150,6 @@ def compare(
             raise InputError(message("compare", "a second network or targets", "both"))
         logits = LogitsSource(first, "targets") if isinstance(first, ModelSource) else None
         second = read_targets(targets, logits, forward, "compare targets")
-    check_patterns([first] if second is None else [first, second])
     batches = _batches(data, first, second, fourier.phases if fourier else 1)
     found = compare_sources(
         first, second, batches, chosen, step, observe, memory_budget, progress, targets=targets is not None
