@@ -95,7 +95,8 @@ def test_other_targets_take_the_place_of_the_logits():
     assert got.values[0, 1] == pytest.approx(svcca.svcca(fc, labels[:, 1:2]).similarity, abs=1e-9)
     assert got.values[0, 1] <= expected + 1e-9
     named = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets={"b": labels[:, 1]}, progress=False)
-    assert named.values[0, 0] == got.values[0, 1]
+    # float64: a product with one column is summed in another order than one with three
+    assert named.values[0, 0] == pytest.approx(got.values[0, 1], abs=1e-14)
 
 
 def test_noise_is_at_chance_and_nothing_beyond_it():
@@ -148,7 +149,7 @@ def test_what_is_no_target_is_refused():
         svcca.class_sensitivity(Net(), IMAGES, classes=["a", "b"], progress=False)
     with pytest.raises(InputError, match=r"target 'c': expected a value that varies between samples; got a constant"):
         svcca.class_sensitivity(Net(), IMAGES, targets=np.ones((600, 1)), classes=["c"], progress=False)
-    with pytest.raises(InputError, match=r"targets: expected shape \(n_samples, n_targets\)"):
+    with pytest.raises(InputError, match=r"targets: expected a real array \(n_samples,\) or \(n_samples, n_targets\)"):
         svcca.class_sensitivity(Net(), IMAGES, targets=np.ones((600, 2, 2)), progress=False)
     with pytest.raises(InputError, match="a mapping that has names"):
         svcca.class_sensitivity(Net(), IMAGES, targets={"a": IMAGES[:, 0, 0, 0]}, classes=["a"], progress=False)

@@ -16,7 +16,7 @@ from svcca.capture.batches import SMALL_BATCH
 from svcca.capture.checkpoints import find_checkpoints
 from svcca.compare import dynamics as module
 from svcca.compare.result import LayerSummary
-from svcca.errors import FileError, InputError, LayerError, SvccaWarning, UnknownOptionError
+from svcca.errors import FileError, InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
 
 matplotlib.use("Agg")
 X = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
@@ -189,7 +189,7 @@ def test_what_cannot_be_compared_says_why(states):
         dynamics(states, steps=STEPS, observe="fourier")
     with pytest.raises(LayerError, match="at step 0"):
         dynamics(states, steps=STEPS, layers=["fc9"])
-    with pytest.raises(InputError, match="probe set: expected at least one batch"):
+    with pytest.raises(SampleError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         svcca.learning_dynamics(net(), states, [], steps=STEPS, progress=False)
     dead = {**states[1], "0.weight": torch.zeros(12, 6)}
     with pytest.raises(InputError, match=r"Sequential at step 5 '0': .*a constant layer"):

@@ -56,14 +56,14 @@ PROBE = torch.from_numpy(X)
 
 
 def test_in_similarities_beside_ours():
-    found = svcca.similarities(X, Y, [Angle(), "cca"])
+    found = svcca.measures.similarities(X, Y, [Angle(), "cca"])
     assert list(found) == ["angle", "cca"]
     assert found["angle"].similarity == pytest.approx(expected(X, Y), abs=1e-9)
     assert math.isnan(found["angle"].chance)
 
 
 def test_in_a_permutation_test():
-    test = svcca.permutation_test(X, Y, measure=Angle(), n_permutations=19, seed=2)
+    test = svcca.measures.permutation_test(X, Y, measure=Angle(), n_permutations=19, seed=2)
     rng = np.random.default_rng(2)
     null = [expected(X, Y[rng.permutation(300)]) for _ in range(19)]
     np.testing.assert_allclose(test.null, null, rtol=0, atol=1e-9)
@@ -113,7 +113,7 @@ def test_by_frequency():
     x = np.random.default_rng(0).normal(size=(60, 2, 4, 4))
     y = x + np.random.default_rng(1).normal(size=(60, 2, 4, 4))
     matrix = svcca.compare({"a": x}, {"b": y}, observe="fourier", measure=Angle())
-    result = svcca.fourier_cca(x, y, retained_variance=1.0)
+    result = svcca.fourier.fourier_cca(x, y, retained_variance=1.0)
     value = 1 - np.arccos(result.correlations).mean() / (math.pi / 2)
     assert matrix.values[0, 0] == pytest.approx(value, abs=1e-9)
     assert result.evaluate(Angle()).similarity == pytest.approx(value, abs=1e-9)

@@ -1,7 +1,8 @@
-"""What counts as a sample and what as a feature: rules that turn a layer's output into rows, each by its name."""
+"""Observation rules: what counts as a sample and what as a feature in a layer's output."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -16,48 +17,55 @@ from svcca.fourier.frequencies import RESIZE, Resize
 
 @runtime_checkable
 class Observation(Protocol):
-    """A rule from a layer's output to rows (n_rows, n_features)."""
+    """A rule from a layer's output to rows (n_rows, n_features): what counts as a sample and what as a feature.
 
-    per_sample: ClassVar[bool]
+    A rule of your own is a class with these members, or a subclass of this one, which has all but `rows`. It is passed
+    as any other: observe=Norms().
+
+    >>> import svcca
+    >>> class Norms(Observation):  # of each channel of a map: (n, channels, *positions) -> (n, channels)
+    ...     def rows(self, output, mask, where):
+    ...         return output.flatten(2).norm(dim=2)
+    >>> maps = torch.randn(500, 3, 4, 4)
+    >>> matrix = svcca.compare({"conv": maps, "relu": maps.relu()}, observe=Norms())
+    >>> [(layer.name, layer.n_features, layer.observation) for layer in matrix.rows]
+    [('conv', 3, 'norms'), ('relu', 3, 'norms')]
+    """
+
+    per_sample: ClassVar[bool] = True
     """Whether each sample gives one row, so that layers of any shape line up."""
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
-        """Turn one batch's output, samples first, into rows; the mask says which tokens are real."""
+        """Turn the output for one batch into rows.
+
+        Args:
+            output: The layer's output, samples first.
+            mask: Which tokens are real, (n_samples, n_tokens) bool, where the batch has an attention mask.
+            where: Network, layer and batch, to begin the message of an error with.
+        """
         ...
 
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule as it applied to an output of this shape (samples first)."""
-        ...
+        return type(self).__name__.lower()
 
     def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """What the rows of one sample run over: layers that differ in it do not line up, whatever their counts."""
-        ...
+        """Return what the rows of one sample run over: layers that differ in it do not line up."""
+        return ()
 
 
 @dataclass(frozen=True)
-class Flatten:
+class Flatten(Observation):
     """A sample is a row; every value of its output is a feature. Exact; needs many more samples than features."""
-
-    per_sample: ClassVar[bool] = True
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
         """(n, ...) -> (n, product of the rest)."""
         return output.reshape(output.shape[0], -1)
 
-    def describe(self, shape: Sequence[int]) -> str:
-        """Name the rule."""
-        return "flatten"
-
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None: a sample is one row."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Observation):
     """A sample is a row; a feature is a channel's mean over all positions. Keeps only the mean (zero frequency)."""
-
-    per_sample: ClassVar[bool] = True
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
         """(n, channels, *positions) -> (n, channels)."""
@@ -68,18 +76,14 @@ class Pool:
         """Name the rule."""
         return "pool" if len(shape) > 2 else "flatten"
 
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None: a sample is one row."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(Observation):
     """Every position of every sample is a row; a feature is a channel. Needs maps of one size on both sides.
 
     Attributes:
-        n_positions: How many positions to take, the same ones in every sample and layer; None takes all.
-        seed: Seed of that choice.
+        n_positions: Number of positions to take, the same ones in every sample and layer; None takes all.
+        seed: The seed of that choice.
     """
 
     n_positions: int | None = None
@@ -100,26 +104,24 @@ class Pixels:
 
     def describe(self, shape: Sequence[int]) -> str:
         """Name the rule, with how many positions it took."""
-        available = 1
-        for size in shape[2:]:
-            available *= size
+        available = math.prod(shape[2:])
         if self.n_positions is None or self.n_positions >= available:
             return f"pixels (all {available} positions)"
         return f"pixels ({self.n_positions} of {available} positions, seed {self.seed})"
 
     def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Height and width (or whatever axes there are)."""
+        """Return height and width, or whatever axes there are."""
         return tuple(shape[2:])
 
 
 @dataclass(frozen=True)
-class Interpolate:
+class Interpolate(Observation):
     """As `Pixels`, for maps of other sizes: all are resized to the largest among them first, bilinear. Approximate.
 
     Attributes:
-        sizes: What maps are resized to; None: the largest size along each axis over all layers observed so.
-        n_positions: How many positions to take; None takes all.
-        seed: Seed of that choice.
+        sizes: The size that maps are resized to; None: along each axis the largest of all layers observed so.
+        n_positions: Number of positions to take; None takes all.
+        seed: The seed of that choice.
     """
 
     sizes: tuple[int, ...] | None = None
@@ -147,20 +149,20 @@ class Interpolate:
         return f"interpolate {size_in_words(shape[2:])} to {size_in_words(sizes)}{taken}"
 
     def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Height and width after resizing."""
+        """Return height and width after resizing."""
         return tuple(self.sizes or shape[2:])
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Observation):
     """Maps by spatial frequency: exact CCA of the flattened maps of equivariant layers over shifted inputs.
 
     For all layers of a comparison or none. Vectors compare with the zero frequency of maps, their mean.
 
     Attributes:
-        phases: Feeds every cyclic shift of the inputs by 0 to phases - 1 positions along each axis: give the total
-            stride of the layer of the smallest map. Inputs are (n_samples, channels, *sizes). 1 feeds them as they are.
-        resize: For maps whose sizes do not divide each other, an approximation by name: "crop" or "interpolate".
+        phases: Number of shifts along each axis: inputs (n_samples, channels, *sizes) are fed under every cyclic shift
+            by 0 to phases - 1 positions. Pass the total stride of the layer of the smallest map. 1 shifts nothing.
+        resize: The approximation for maps whose sizes do not divide each other: "crop" or "interpolate".
         channels_last: Whether layers put out (n_samples, *sizes, channels).
 
     References:
@@ -170,7 +172,6 @@ class Fourier:
     phases: int = 1
     resize: Resize | None = None
     channels_last: bool = False
-    per_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the choices."""
@@ -180,7 +181,7 @@ class Fourier:
             raise unknown_option("Fourier", "resize", self.resize, RESIZE)
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
-        """Maps (n, channels, *positions), or vectors, as they are."""
+        """Return maps (n, channels, *positions), or vectors, as they are."""
         _check_rank(output, where, "fourier", 2, "(n_samples, channels, *positions)")
         if output.is_complex():
             got = f"dtype {str(output.dtype).removeprefix('torch.')}"
@@ -197,13 +198,9 @@ class Fourier:
         channels = shape[-1 if self.channels_last else 1]
         return f"fourier ({channels} channels, {size_in_words(sizes)}{phases}{resize[self.resize]})"
 
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None: a sample is one map."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Observation):
     """Every real token of every sample is a row; padding is left out by the attention mask."""
 
     per_sample: ClassVar[bool] = False
@@ -213,20 +210,10 @@ class Tokens:
         mask = _token_mask(output, mask, where, "tokens")
         return output.flatten(0, 1) if mask is None else output[mask]
 
-    def describe(self, shape: Sequence[int]) -> str:
-        """Name the rule."""
-        return "tokens"
-
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None that is fixed: padding sets how many tokens a sample has."""
-        return ()
-
 
 @dataclass(frozen=True)
-class LastToken:
+class LastToken(Observation):
     """A sample is a row: its last real token."""
-
-    per_sample: ClassVar[bool] = True
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
         """(n, tokens, features) -> (n, features)."""
@@ -243,16 +230,10 @@ class LastToken:
         """Name the rule."""
         return "last_token" if len(shape) > 2 else "flatten"
 
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None: a sample is one row."""
-        return ()
-
 
 @dataclass(frozen=True)
-class MeanToken:
+class MeanToken(Observation):
     """A sample is a row: the mean of its real tokens."""
-
-    per_sample: ClassVar[bool] = True
 
     def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
         """(n, tokens, features) -> (n, features)."""
@@ -270,10 +251,6 @@ class MeanToken:
         """Name the rule."""
         return "mean_token" if len(shape) > 2 else "flatten"
 
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """None: a sample is one row."""
-        return ()
-
 
 def size_in_words(sizes: Sequence[int]) -> str:
     """Write the sizes of a map, as 32 x 32."""
@@ -281,7 +258,7 @@ def size_in_words(sizes: Sequence[int]) -> str:
 
 
 def _wide(output: Tensor) -> Tensor:
-    """Give half precision the range of float32 before a sum."""
+    """Convert half precision to float32, whose range holds a sum."""
     return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
 
 

@@ -172,10 +172,11 @@ def dynamics_of(
     last = loads[-1]()
     cuts = [step if measure.svd_step else WHOLE for measure in measures]
     grids, taken, ranks = [], [], []
-    pairs = ((load, None) for load in loads) if against == "last" else ((b, a) for a, b in pairwise(loads))
-    total = len(loads) if against == "last" else len(loads) - 1
+    pairs: list[tuple[Load, Load | None]] = (
+        [(load, None) for load in loads] if against == "last" else [(b, a) for a, b in pairwise(loads)]
+    )
     before: Snapshot | None = None
-    for load, previous in track(_Sized(pairs, total), "Steps", progress):
+    for load, previous in track(pairs, "Steps", progress):
         snapshot = load()
         if previous is not None:
             before = previous() if before is None else before
@@ -211,19 +212,6 @@ def dynamics_of(
     for doubt in dict.fromkeys(doubt for dynamics in results for doubt in dynamics.warnings):
         warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
     return results
-
-
-class _Sized:
-    """Pairs with a length, for the progress bar."""
-
-    def __init__(self, pairs: object, total: int) -> None:
-        self._pairs, self._total = pairs, total
-
-    def __len__(self) -> int:
-        return self._total
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._pairs)  # type: ignore[call-overload]
 
 
 def _similarities(

@@ -183,16 +183,39 @@ class LearningDynamics(Document):
         arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
         return cls(**plain | arrays, layers=layers, warnings=doubts)
 
-    # The pictures live a step further down the flow; they are imported when asked for, and only there.
-
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a layer over the steps, with the chance level; returns figure and axes."""
-        from svcca.plots.dynamics import plot_lines
+        """Draw a line a layer over the steps, with the chance level; return the figure and its axes.
 
-        return plot_lines(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.training_curves import plot_similarity_curves
+
+        reference = "the end" if self.against == "last" else "the step before"
+        return plot_similarity_curves(
+            self.steps,
+            self.curves,
+            np.diagonal(self.chance, axis1=1, axis2=2),
+            layers=self.labels,
+            y_label=f"{self.measure} with {reference}",
+            title=f"{self.title}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
     def plot_panes(self, n_panes: int = 4) -> tuple[Figure, npt.NDArray[Any]]:
-        """Draw layers against layers at some steps, first and last among them; returns figure and axes."""
-        from svcca.plots.dynamics import plot_panes
+        """Draw layers against layers at some steps, first and last among them; return the figure and its axes.
 
-        return plot_panes(self, n_panes)
+        Args:
+            n_panes: How many steps to draw; all where there are fewer.
+        """
+        from svcca.plots.panes import plot_panes
+
+        reference = f"at step {self.steps[-1]:,}" if self.against == "last" else "at the step before"
+        return plot_panes(
+            self.values,
+            self.steps,
+            n_panes,
+            layers=self.labels,
+            x_label=f"layers {reference}",
+            bar_label=f"{self.measure} similarity",
+        )

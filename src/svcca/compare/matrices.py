@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from svcca.capture.accumulate import Pass
-from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.capture.rules import advice_on_maps
+from svcca.capture.stream import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, Subspace, SVDStep
 from svcca.errors import Doubt, DoubtKind, RankError, message
 from svcca.fourier.grid import FourierGrid
-from svcca.fourier.layers import FourierSubspace
+from svcca.fourier.subspace import FourierSubspace
 from svcca.fourier.translation import gap_warnings
 from svcca.measures.chance import cca_mean
 from svcca.measures.evaluate import evaluate_all

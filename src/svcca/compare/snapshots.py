@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, batches_of
-from svcca.capture.layers import unmatched
-from svcca.capture.observed import ObservedNetwork, observed_rows
+from svcca.capture.accumulate import kept_rows
+from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, kept_batches
 from svcca.capture.rules import Observe, fourier_rule
 from svcca.capture.sources import ModelSource
+from svcca.capture.stream import ObservedNetwork
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import FileError, InputError, message
 from svcca.io.files import PathLike, write_atomically
@@ -77,7 +76,7 @@ class Snapshot:
         return self.subspaces[0].n_samples
 
     def packed(self) -> tuple[dict[str, Tensor], str]:
-        """Give the arrays by name, and the rest as JSON."""
+        """Return the arrays by name, and the rest as JSON."""
         tensors = {
             f"{index}.{name}": getattr(subspace, name).contiguous()
             for index, subspace in enumerate(self.subspaces)
@@ -96,7 +95,7 @@ class Snapshot:
 
     @classmethod
     def unpacked(cls, tensors: Mapping[str, Tensor], text: str) -> Snapshot:
-        """Build the snapshot that `packed` gave."""
+        """Rebuild a snapshot from what `packed` returned."""
         rest: dict[str, Any] = json.loads(text)
         plain = rest["settings"]
         layers = None if plain["layers"] is None else tuple(plain["layers"])
@@ -174,15 +173,11 @@ def probe_of(data: object, device: torch.device | None = None) -> list[Any]:
         device: Where the network is; on a CPU it is split into small batches.
 
     Raises:
-        InputError: If there are none, or `data` is nothing that can be iterated.
+        SampleError: If there are none.
+        InputError: If `data` is nothing that can be iterated.
     """
     on_cpu = device is not None and device.type == "cpu"
-    batches = list(batches_of(data, SMALL_BATCH if on_cpu else ONE_BATCH))
-    if not batches:
-        raise InputError(
-            message("probe set", "at least one batch", "none", "The loader is empty or was used up before")
-        )
-    return batches
+    return kept_batches(data, "the probe set", SMALL_BATCH if on_cpu else ONE_BATCH)
 
 
 def take_snapshot(
@@ -200,18 +195,14 @@ def take_snapshot(
         InputError: For a layer that cannot be observed, or is constant; the message names the step.
     """
     source = ModelSource(model, settings.layers, forward, f"{type(model).__name__} at step {number}")
-    if source.idle_patterns:
-        raise unmatched(f"layers of {source.title}", source.idle_patterns, source.names())
     network = ObservedNetwork(source)
-    with closing(observed_rows([network], probe, observe, progress=False)) as batches:
-        pieces = [blocks[0] for blocks in batches]
-    subspaces = []
-    for index, layer in enumerate(network.layers):
-        blocks = [piece[index] for piece in pieces]
-        rows = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
-        subspaces.append(_on_cpu(Subspace.from_rows(rows, f"{source.title} {layer.name!r}", step=settings.step)))
-    names, observations = zip(*((layer.name, layer.observation) for layer in network.layers), strict=True)
-    return Snapshot(number, names, observations, tuple(subspaces), settings)
+    rows = kept_rows(network, probe, observe, progress=False)
+    subspaces = tuple(
+        _on_cpu(Subspace.from_rows(block, f"{source.title} {name!r}", step=settings.step))
+        for name, block in rows.items()
+    )
+    observations = tuple(layer.observation for layer in network.layers)
+    return Snapshot(number, tuple(rows), observations, subspaces, settings)
 
 
 def _on_cpu(subspace: Subspace) -> Subspace:
