@@ -171,7 +171,7 @@ def test_what_cannot_be_correlated_names_its_step(states):
         dynamics([states[0], dead], steps=[0, 5], layers=["0", "3"], targets=X[:, :2])
     with pytest.raises(LayerError, match=r"layers of Sequential at step 0: .*got 'fc9'\. There are: 0, 1, 2, 3"):
         dynamics(states, layers="fc9")
-    with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
+    with pytest.raises(InputError, match=r"a layer of maps .*; got vectors only\. Use observe='flatten'"):
         dynamics(states, observe="fourier")
     with pytest.raises(SampleError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         svcca.class_dynamics(net(), states, [], steps=STEPS, progress=False)

@@ -157,8 +157,9 @@ def test_what_is_no_target_is_refused():
         svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:500, 0, 0], progress=False)
     with pytest.raises(SampleError, match="same number of rows"):
         svcca.class_sensitivity(Net(), IMAGES, layers="conv", observe="pixels", progress=False)
-    with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
-        svcca.class_sensitivity(Net(), IMAGES, observe="fourier", progress=False)
+    rule = svcca.Fourier(phases=2)
+    with pytest.raises(InputError, match="live models, which can be run on shifted inputs; got captured activations"):
+        svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:, 0, 0], observe=rule, progress=False)
 
 
 def test_a_line_a_class_over_depth():

@@ -187,7 +187,7 @@ def class_dynamics(
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
         targets: What layers are correlated with, as for `class_sensitivity`: "logits" (default), those of each
             checkpoint, or anything that is the same at every step.
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        observe: What is a sample and what a feature, as for `class_sensitivity`.
         retained_variance: Share of each layer's variance whose directions may take part.
         steps: Of the checkpoints, where their names do not tell; ascending.
         forward: Your own way to run the model: forward(model, batch).

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from svcca.capture.batches import Batch, Forward, batches_of
 from svcca.capture.hooks import Keep
-from svcca.capture.rules import Observe, fourier_rule
+from svcca.capture.rules import Observe
 from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns, kept
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.pairs import compare_sources
@@ -125,7 +125,8 @@ def class_sensitivity(
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
         targets: What layers are correlated with, as for `compare`, column by column: "logits" (default), "labels", an
             array or a mapping from names to (n_samples,), a function of the batch, (other_model, "layer").
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        observe: What is a sample and what a feature; a rule that gives one row a sample. Maps observed by "fourier"
+            correlate by their zero frequency alone, as by "pool", after an SVD step over all frequencies.
         retained_variance: Share of each layer's variance whose directions may take part.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
@@ -160,11 +161,11 @@ def sensitivity_of(
 ) -> ClassSensitivity:
     """Correlate every layer of a model with every column of its targets, in one pass over the data."""
     check_patterns([source])
-    if fourier_rule(observe) is not None:
-        raise InputError(message("class sensitivity", "a rule that gives rows", "'fourier'", "", "Use 'pool'"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        (matrix,) = compare_sources(source, columns, data, [SVCCA()], step, observe, None, progress, targets=True)
+        (matrix,) = compare_sources(
+            source, columns, data, [SVCCA()], step, observe, None, progress, targets=True, coupled_ranks=True
+        )
     # The chance level stands in the result, so it is no warning here.
     doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
     return ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes"))
@@ -196,6 +197,7 @@ class TargetColumns(Source):
         self._names = None if classes is None else [str(name) for name in classes]
         self._source = read_targets(targets, LogitsSource(model, "targets"), forward, where)
         self.device, self._of = self._source.device, f"{model.title}, "
+        self.captured = self._source.captured
         self._first: dict[str, Tensor] = {}
         self._varying: set[str] = set()
         if isinstance(self._source, ArraySource) and self._source.n_samples:  # it need not wait for a pass

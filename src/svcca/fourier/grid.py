@@ -70,10 +70,7 @@ class FourierAccumulator(Accumulator):
         Raises:
             InputError: If the frequencies of two maps do not match, or the moments exceed the memory budget.
         """
-        layers = [*rows, *columns]
-        if self._resize == "interpolate":
-            maps = [tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2]
-            layers = [resized(layer, largest(maps)) if layer.ndim > 2 else layer for layer in layers]
+        layers = of_one_size([*rows, *columns], self._resize)
         if self._sums is None:
             self._n_rows = len(rows)
             self._eps = [source_eps(layer.dtype) for layer in layers]
@@ -101,3 +98,11 @@ class FourierAccumulator(Accumulator):
         if self._self_comparison:
             return FourierGrid(left, left, sums.cross)
         return FourierGrid(left, tuple(layers[self._n_rows :]), lambda i, j: sums.cross(i, self._n_rows + j))
+
+
+def of_one_size(layers: Sequence[Tensor], resize: Resize | None) -> Sequence[Tensor]:
+    """Interpolate maps to the largest size among them where `resize` says so; vectors stay as they are."""
+    if resize != "interpolate":
+        return layers
+    sizes = largest([tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2])
+    return [resized(layer, sizes) if layer.ndim > 2 else layer for layer in layers]

@@ -71,6 +71,7 @@ class SpectralSums:
         n_pairs: Number of pairs of frequencies to sample off the diagonal blocks.
         gap_channels: Number of channels to look at there; None: all.
         seed: Seed of that sample.
+        cross_only: Whether to sum the products of row layers with column layers alone; there are no `moments` then.
 
     Raises:
         InputError: If the frequencies of two maps do not match.
@@ -86,8 +87,10 @@ class SpectralSums:
         n_pairs: int = N_PAIRS,
         gap_channels: int | None = N_CHANNELS,
         seed: int = 0,
+        cross_only: bool = False,
     ) -> None:
         self.n_samples = 0
+        self._cross_only = cross_only
         self._device = layers[0].device
         self._self_comparison = self_comparison
         self._origins = [_origin(layer) for layer in layers]
@@ -134,7 +137,7 @@ class SpectralSums:
         for (i, j), matching in self._matchings.items():
             shape = (self._groups[i].left.stop, self._groups[j].right.stop - self._groups[j].right.start)
             self._cross[i, j] = torch.zeros(len(matching.x), *shape, dtype=torch.complex128, device=self._device)
-        for i, group in enumerate(self._groups):
+        for i, group in enumerate([] if self._cross_only else self._groups):
             for layer, block in zip(group.layers, group.channels, strict=True):
                 if self._self_comparison:
                     self._scatters[layer] = self._cross[i, i][:, block, block]
@@ -178,7 +181,7 @@ class SpectralSums:
 
     def _add_gaps(self, group: _Group, joint: Tensor) -> None:
         """Add the products of a few frequencies that do not match."""
-        if group.grid.n_positions == 1:
+        if group.grid.n_positions == 1 or self._cross_only:
             return
         for layer, block in zip(group.layers, group.channels, strict=True):
             if layer not in self._gaps:
@@ -188,7 +191,7 @@ class SpectralSums:
     def _add_own(self, i: int, group: _Group, slab: slice, values: Tensor) -> None:
         """Add the products among layers of one size: of every layer with itself, and of rows with columns."""
         conjugate = torch.conj_physical(values)
-        if not self._self_comparison:
+        if not self._self_comparison and not self._cross_only:
             for layer, block in zip(group.layers, group.channels, strict=True):
                 self._scatters[layer][slab].baddbmm_(values[:, :, block].mT, conjugate[:, :, block])
         if (i, i) in self._cross:
