@@ -132,6 +132,7 @@ def test_what_a_public_name_takes_and_returns_is_public():
         (svcca.compare, svcca.SimilarityMatrix),  # returned
         (svcca.compression_report, svcca.CompressionReport),
         (svcca.SimilarityMatrix, svcca.LayerSummary),  # in a field
+        (svcca.FreezeTraining, svcca.AdaptiveFreezing),  # taken by a constructor
         (svcca.Directions, svcca.Projection),  # returned by a method
     ],
 )
