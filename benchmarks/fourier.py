@@ -29,7 +29,7 @@ def fourier(size: Size) -> Work:
     width = c * side**2
     return Work(
         what=f"{n:,} x {c} x {side} x {side}",
-        ours=lambda: {"svcca": svcca.fourier_cca(x, y).similarity},
+        ours=lambda: {"svcca": svcca.fourier.fourier_cca(x, y).similarity},
         floor=_pair_floor(x, y),
         literal=lambda _: {"svcca": literal.fourier_svcca(x, y)},
         tolerance=1e-4,

@@ -69,7 +69,7 @@ def pwcca(size: Size) -> Work:
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what,
-        ours=lambda: {"pwcca": svcca.pwcca(x, y).similarity},
+        ours=lambda: {"pwcca": svcca.measures.pwcca(x, y).similarity},
         floor=floors.pair(x, y, WHOLE, weights=True),
         literal=lambda _: {"pwcca": literal.pwcca(x, y)},
     )
@@ -80,7 +80,7 @@ def cka(size: Size) -> Work:
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what,
-        ours=lambda: {"linear_cka": svcca.linear_cka(x, y).similarity},
+        ours=lambda: {"linear_cka": svcca.measures.linear_cka(x, y).similarity},
         floor=floors.cka(x, y),
         literal=lambda _: {"linear_cka": literal.linear_cka(x, y)},
     )
@@ -96,7 +96,7 @@ def all_measures(size: Size) -> Work:
 
     return Work(
         what=f"{what}, {len(names)} measures",
-        ours=lambda: {name: float(value) for name, value in svcca.similarities(x, y, names).items()},
+        ours=lambda: {name: float(value) for name, value in svcca.measures.similarities(x, y, names).items()},
         floor=lambda: svcca.svcca(x, y).x_directions,
         literal=paper,
         bound=1.3,

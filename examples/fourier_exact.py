@@ -53,4 +53,4 @@ for left, right, row, column in ((x[0], y[0], 2, 2), (x[1], y[0], 0, 2)):
 
 channel_covariances(IMAGES).plot()[0].savefig("covariance.png")
 maps = [layer[:400].unflatten(1, (6, 8, 8)) for layer in (x[1], y[1])]
-svcca.fourier_cca(*maps).plot()[0].savefig("frequencies.png")
+svcca.fourier.fourier_cca(*maps).plot()[0].savefig("frequencies.png")

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import svcca
+from svcca.project import distributedness
 
 digits = load_digits()
 IMAGES = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
@@ -47,7 +48,7 @@ needed = curve.neurons_needed(tolerance=0.01)
 print(curve.to_frame().round(3).to_string(), f"accuracy {curve.unprojected:.3f}; within one point from k =", sep="\n")
 print(*(f"  {k} {kind}" for kind, k in needed.items()), sep="\n")
 
-parts = svcca.distributedness(net, layer, found["PLS with the logits"], [4, 8, 16], [8, 16, 32], accuracy)
+parts = distributedness(net, layer, found["PLS with the logits"], [4, 8, 16], [8, 16, 32], accuracy)
 parts.plot()[0].savefig("distributedness.png")
 print(parts.to_frame().round(3).to_string())
 dimensions = svcca.intrinsic_dimensions(net, IMAGES[:N_TRAIN], ["0", "4"], accuracy)

@@ -19,6 +19,7 @@ from reproduce.cache import plain
 from reproduce.data.images import Images
 from reproduce.shared_nets import SharedNets
 from reproduce.study import EVALUATED, Settings, Study, Trained
+from svcca.project import LayerDirections
 
 FIRST = "flat"
 """The units of pool2 as a vector, with which a head begins."""
@@ -70,7 +71,7 @@ class Heads:
         """Run either head on its own part of a batch of `seen`."""
         return net(batch[1] if net is self.other else batch[0])
 
-    def directions(self, layer: str, kind: str) -> svcca.LayerDirections:
+    def directions(self, layer: str, kind: str) -> LayerDirections:
         """Find directions of a layer by CCA with the other net, or by CCA or PLS with the logits."""
         against = self.other if kind == TWO_SEEDS else "logits"
         method = "pls" if kind == PLS else "cca"

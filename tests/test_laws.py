@@ -126,7 +126,7 @@ def test_there_is_something_to_read():
         ("freeze/summary.py", TYPES + "    from svcca.compress.ranks import Spectrum"),
         ("report/html.py", "from svcca.freeze.summary import FreezeSummary"),
         ("report/html.py", "from svcca.project.dimensions import IntrinsicDimensions"),
-        ("report/html.py", TYPES + "    from svcca.compress.curve_result import CompressionCurve"),
+        ("report/html.py", TYPES + "    from svcca.compress.compression_curve import CompressionCurve"),
         ("integrations/lightning.py", "from svcca.cli.app import app"),
         ("report/html.py", "import svcca.cli.app"),
         ("utils.py", "import math"),

@@ -16,6 +16,8 @@ import pytest
 
 import public_names
 import svcca
+from svcca.compare import LayerSummary
+from svcca.compress import CompressionReport
 
 SOURCE = Path(svcca.__file__).parent
 NAMES = public_names.public()
@@ -130,10 +132,10 @@ def test_what_a_public_name_takes_and_returns_is_public():
     ("value", "missing"),
     [
         (svcca.compare, svcca.SimilarityMatrix),  # returned
-        (svcca.compression_report, svcca.CompressionReport),
-        (svcca.SimilarityMatrix, svcca.LayerSummary),  # in a field
-        (svcca.FreezeTraining, svcca.AdaptiveFreezing),  # taken by a constructor
-        (svcca.Directions, svcca.Projection),  # returned by a method
+        (svcca.compression_report, CompressionReport),
+        (svcca.SimilarityMatrix, LayerSummary),  # in a field
+        (svcca.FreezeTraining, svcca.freeze.AdaptiveFreezing),  # taken by a constructor
+        (svcca.core.Directions, svcca.core.Projection),  # returned by a method
     ],
 )
 def test_a_class_that_is_not_public_is_found(value, missing):

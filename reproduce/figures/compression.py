@@ -21,6 +21,7 @@ from reproduce.drawing import band, new_figure, tidy
 from reproduce.heads import Heads, HeadSettings, pairs
 from reproduce.shared_nets import SHARED
 from reproduce.study import Outcome, Study
+from svcca.compress import compression_curve
 
 Result = dict[str, Any]
 LAYERS = ["fc1", "fc2", "out"]
@@ -74,7 +75,7 @@ def compressed(heads: Callable[[], Heads], ratios: tuple[float, ...]) -> Result:
     both = heads()
     against = {way: way.lower() for way in WAYS} | {"two seeds": both.other}
     options: dict[str, Any] = {"layers": LAYERS, "forward": both.forward, "progress": False}
-    curve = svcca.compression_curve(both.net, both.seen, both.accuracy, ratios=ratios, against=against, **options)
+    curve = compression_curve(both.net, both.seen, both.accuracy, ratios=ratios, against=against, **options)
     whole = both.n_below + curve.parameters
     lost: dict[str, list[float]] = {way: [] for way in WAYS}
     left: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -71,7 +71,7 @@ def run(study: Study) -> Outcome:
 
     def of_images(seed: int) -> dict[str, Any]:
         part = images.train[seed * settings.n_part : (seed + 1) * settings.n_part]
-        gap = svcca.translation_gap(part, n_pairs=n_pairs, seed=seed)
+        gap = svcca.fourier.translation_gap(part, n_pairs=n_pairs, seed=seed)
         matrices = covariances(resized(part[:, :1], DRAWN)[:, 0])
         return {"before": gap.before, "after": gap.after, "matrices": matrices}
 
@@ -82,7 +82,9 @@ def run(study: Study) -> Outcome:
         for name, net in kinds.items():
             inputs = images.test[: settings.n_gap]
             maps = svcca.activations(net, inputs, layers=LAYERS, observe="fourier", progress=False)
-            gaps[name] = [svcca.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS]
+            gaps[name] = [
+                svcca.fourier.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS
+            ]
         first, second = (circular(trained.net())[:N_LAYERS].double() for trained in (one, other))
         exact = [both_ways(first, second, resized(images.test[: settings.n_exact], size)) for size in settings.sizes]
         return {"gaps": gaps, "exact": exact}
@@ -192,14 +194,14 @@ def both_ways(one: nn.Module, other: nn.Module, images: Tensor) -> dict[str, flo
     seconds = []
     for _ in range(3):  # the first call of all has costs of its own
         start = perf_counter()
-        fourier = svcca.fourier_cca(x, y, retained_variance=1.0)
+        fourier = svcca.fourier.fourier_cca(x, y, retained_variance=1.0)
         seconds.append(perf_counter() - start)
     start = perf_counter()
     flattened = svcca.cca(x_rows, y_rows)
     flattened_seconds = perf_counter() - start
     return {
         "difference": largest_difference(fourier.correlations, flattened.correlations),
-        "svcca_difference": abs(svcca.fourier_cca(x, y).similarity - svcca.svcca(x_rows, y_rows).similarity),
+        "svcca_difference": abs(svcca.fourier.fourier_cca(x, y).similarity - svcca.svcca(x_rows, y_rows).similarity),
         "fourier_seconds": float(np.median(seconds)),
         "flattened_seconds": flattened_seconds,
     }

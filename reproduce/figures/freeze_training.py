@@ -30,8 +30,8 @@ BASELINE, SHORT = "no freezing", "no freezing, half as long"
 ARMS: dict[str, Callable[[Tensor, int], dict[str, Any]]] = {
     "linear": lambda probe, n_blocks: {"schedule": "linear"},
     "linear, second half": lambda probe, n_blocks: {"schedule": [0.5 + 0.5 * i / n_blocks for i in range(1, n_blocks)]},
-    "adaptive": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe)},
-    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe), "cache_gib": 2.0},
+    "adaptive": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe)},
+    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe), "cache_gib": 2.0},
 }
 """What is passed to `svcca.FreezeTraining`, the paper's linear schedule first. A cache needs images that stay put."""
 UNCACHED = tuple(name for name in ARMS if "cache" not in name)
@@ -136,7 +136,7 @@ def train(
     optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate)
     steps = [round(fraction * total) for fraction in training.decay_at]
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps)
-    options = arm(images.train[n:], len(svcca.find_blocks(net))) if arm else None
+    options = arm(images.train[n:], len(svcca.freeze.find_blocks(net))) if arm else None
     freezer = svcca.FreezeTraining(net, optimizer, total_steps=total, **options) if options else None
     order = torch.Generator().manual_seed(seed)
     # Without a GPU the processor's own time: other work on the machine does not lengthen it.

@@ -124,14 +124,14 @@ def run(study: Study) -> Outcome:
 
 def resolved(rows: npt.NDArray[Any]) -> Array:
     """Return rows in float64 without the directions that are below the rounding of their own precision."""
-    found = svcca.pca(rows)
+    found = svcca.measures.pca(rows)
     wide = rows.astype(np.float64)
     return found.mean + (wide - found.mean) @ found.directions @ found.directions.T
 
 
 def condition(rows: Array) -> float:
     """Return the largest over the smallest singular value of a layer, among those that are not zero."""
-    values = svcca.pca(rows).singular_values
+    values = svcca.measures.pca(rows).singular_values
     return float(values[0] / values[-1])
 
 
@@ -145,7 +145,7 @@ def changed(x: Array, y: Array, rng: np.random.Generator) -> dict[str, list[floa
 def measured(x: Array, y: Array) -> dict[str, Array]:
     """Return all canonical correlations by two solvers, several similarities, and the best match of single neurons."""
     found = {"rho": svcca.cca(x, y, solver="qr").correlations, "rho_default": svcca.cca(x, y).correlations}
-    for name, result in svcca.similarities(x, y, list(SIMILARITIES)).items():
+    for name, result in svcca.measures.similarities(x, y, list(SIMILARITIES)).items():
         found[name] = np.array([result.similarity])
     return found | {"neurons": np.array([best_single_neuron(x, y)])}
 

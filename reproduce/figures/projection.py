@@ -16,12 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import svcca
 from reproduce.claims import Finding, judge
 from reproduce.drawing import band, new_figure, tidy
 from reproduce.heads import FIRST, LARGEST, LOGITS, PRINCIPAL, TWO_SEEDS, Heads, HeadSettings, pairs, projected, tenth
 from reproduce.shared_nets import SHARED
 from reproduce.study import Outcome, Study
+from svcca.project import distributedness
 
 Result = dict[str, Any]
 LAYERS = {FIRST: "pool2", "fc1": "fc1", "bn3": "bn3", "fc2": "fc2"}
@@ -84,7 +84,7 @@ def few_units(heads: Callable[[], Heads], layer: str, per_octave: int) -> Result
     k = tenth(width)
     sizes = sorted({max(1, round(share * width)) for share in RESTRICTED[layer]} | {UNITS_FOR_ONE * k})
     evaluate = both.accuracy_from(layer)
-    found = svcca.distributedness(both.net, layer, directions, {*ks.tolist(), k}, sizes, evaluate, progress=False)
+    found = distributedness(both.net, layer, directions, {*ks.tolist(), k}, sizes, evaluate, progress=False)
     values = dict(zip(map(str, sizes), found.values.tolist(), strict=True))
     return {"width": width, "ks": found.ks.tolist(), "all": found.all_units.tolist(), "units": values}
 

@@ -122,7 +122,7 @@ def measured(x: Array, y: Array, found: dict[str, list[float]]) -> None:
     with warnings.catch_warnings():
         # Each says that there are too few samples: what happens then is what is measured here.
         warnings.simplefilter("ignore", svcca.SvccaWarning)
-        results = svcca.similarities(x, y, list(MEASURES))
+        results = svcca.measures.similarities(x, y, list(MEASURES))
     for name, result in results.items():
         found[name].append(result.similarity)
     found["chance"].append(results["cca"].chance)

@@ -111,7 +111,7 @@ def against_last(states: Sequence[np.ndarray[Any, Any]]) -> Curves:
     curves: Curves = {measure: [] for measure in MEASURES}
     last = states[-1]
     for state in states:
-        found = svcca.similarities(state, last, [name for name in MEASURES if name != "cosine"])
+        found = svcca.measures.similarities(state, last, [name for name in MEASURES if name != "cosine"])
         for name, result in found.items():
             curves[name].append(result.similarity)
         curves["cosine"].append(cosine(state, last))

@@ -75,7 +75,7 @@ def measured(settings: SignalAndNoise, seed: int) -> dict[str, Any]:
         with warnings.catch_warnings():
             # Each says that unrelated layers would give much: that level is measured here, and drawn.
             warnings.simplefilter("ignore", svcca.SvccaWarning)
-            results = svcca.similarities(*layers(settings, k, noise, place[1] == 0, rng), list(MEASURES))
+            results = svcca.measures.similarities(*layers(settings, k, noise, place[1] == 0, rng), list(MEASURES))
         for name, result in results.items():
             values[name][place] = result.similarity
     return {name: value.tolist() for name, value in values.items()}

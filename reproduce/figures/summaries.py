@@ -124,7 +124,7 @@ def summarised(x: Tensor, twin: Tensor, untrained: Tensor, seed: int) -> dict[st
         "noise": torch.randn(twin.shape, generator=generator),
     }
     return {
-        name: {key: result.similarity for key, result in svcca.similarities(x, y, list(SUMMARIES)).items()}
+        name: {key: result.similarity for key, result in svcca.measures.similarities(x, y, list(SUMMARIES)).items()}
         for name, y in others.items()
     }
 

@@ -101,7 +101,7 @@ def compared(nets: list[Any], inputs: Tensor, top: int) -> dict[str, Any]:
     fit, grid = ([rows_of(net, data) for net in nets] for data in (inputs, GRID))
     shared = svcca.svcca(*fit)
     curves = {"svcca": (shared.transform(grid[0])[:, :top], shared.transform_y(grid[1])[:, :top])}
-    curves["svd"] = tuple(g @ svcca.pca(f).directions[:, :top] for f, g in zip(fit, grid, strict=True))
+    curves["svd"] = tuple(g @ svcca.measures.pca(f).directions[:, :top] for f, g in zip(fit, grid, strict=True))
     highest = [np.abs(rows).mean(axis=0).argsort()[::-1][:top] for rows in fit]
     curves["neurons"] = tuple(rows[:, units] for rows, units in zip(grid, highest, strict=True))
     found: dict[str, Any] = {"ranks": [shared.x_rank, shared.y_rank]}

@@ -25,6 +25,7 @@ from reproduce.language import bigram_loss, mean_loss, unigram_loss, windows
 from reproduce.study import Outcome, Settings, Study
 from reproduce.training import Training
 from reproduce.transformer import Transformer, last_hidden
+from svcca.compress import compression_curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def measure(study: Study, net: nn.Module, text: Text) -> dict[str, Any]:
         return -mean_loss(network, judged_on)
 
     options: dict[str, Any] = {"layers": MLPS, "forward": last_hidden, "progress": False}
-    curve = svcca.compression_curve(net, seen, evaluate, ratios=RATIOS, against=WAYS, **options)
+    curve = compression_curve(net, seen, evaluate, ratios=RATIOS, against=WAYS, **options)
     half = svcca.compress(net, seen, ratio=0.5, **options)
     report = svcca.compression_report(net, half, judged_on[:32, :-1], evaluate=evaluate)
     study.say(str(report))

@@ -74,7 +74,7 @@ def compared(settings: WhySVD, seed: int) -> dict[str, dict[str, list[float]]]:
     for noise in settings.noise:
         layers = made(settings, noise, seed)
         for layer in "BC":
-            results = svcca.similarities(layers["A"], layers[layer], list(MEASURES.values()))
+            results = svcca.measures.similarities(layers["A"], layers[layer], list(MEASURES.values()))
             for key, result in zip(MEASURES, results.values(), strict=True):
                 found[layer][key].append(result.similarity)
             found[layer]["rank"].append(results["svcca"].y_rank)

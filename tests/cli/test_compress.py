@@ -7,6 +7,7 @@ import torch
 
 import svcca
 from cli.running import fails, files, refused, run
+from svcca.compress import CompressionReport
 
 
 def compress(nets, *words):
@@ -59,7 +60,7 @@ def test_a_loss_is_measured_by_a_function_of_the_users_and_reported(nets):
     words = ["--max-loss", "0.01", "-e", f"{nets.__name__}:accuracy", "-o", "s.pt", "--report", "report.json"]
     result = run(*compress(nets, *words))
     smaller = svcca.compress(network(nets), nets.loader(), max_loss=0.01, evaluate=nets.accuracy)
-    report = svcca.CompressionReport.load("report.json")
+    report = CompressionReport.load("report.json")
     assert report.after.accuracy == nets.accuracy(smaller)
     assert report.before.accuracy == nets.accuracy(network(nets))
     assert report.after.parameters == sum(parameter.numel() for parameter in smaller.parameters())

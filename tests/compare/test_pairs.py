@@ -15,7 +15,7 @@ from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
 from svcca.measures.chance import cca_mean
 
-MEASURES = {"svcca": svcca.svcca, "pwcca": svcca.pwcca, "linear_cka": svcca.linear_cka}
+MEASURES = {"svcca": svcca.svcca, "pwcca": svcca.measures.pwcca, "linear_cka": svcca.measures.linear_cka}
 X = torch.randn(600, 6, generator=torch.Generator().manual_seed(0))
 # Two float64 routes to one number over a few hundred samples, and layers of condition below 30.
 ROUNDING = reference.rounding(600, condition=30)

@@ -206,15 +206,15 @@ LAYERS = {
 OF_TWO = {
     **{solver: partial(svcca.cca, solver=solver) for solver in get_args(Solver)},
     "svcca": svcca.svcca,
-    "pwcca": svcca.pwcca,
-    "pls": svcca.pls,
-    "similarities": lambda x, y: svcca.similarities(x, y, list(svcca.MEASURES)),
-    "permutation_test": partial(svcca.permutation_test, n_permutations=3),
+    "pwcca": svcca.measures.pwcca,
+    "pls": svcca.measures.pls,
+    "similarities": lambda x, y: svcca.measures.similarities(x, y, list(svcca.MEASURES)),
+    "permutation_test": partial(svcca.measures.permutation_test, n_permutations=3),
     "coherence_of": coherence_of,
     "Coherence": Coherence.from_rows,
     "JointMoments": JointMoments.from_rows,
 }
-OF_ONE = {"pca": svcca.pca, "Moments": Moments.from_rows, "Subspace": Subspace.from_rows}
+OF_ONE = {"pca": svcca.measures.pca, "Moments": Moments.from_rows, "Subspace": Subspace.from_rows}
 
 
 @pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
@@ -235,9 +235,9 @@ def test_one_array_is_read_for_nan_once(passes, call, layers):
 @pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
 def test_maps_are_read_for_nan_once(passes):
     maps = ref.gaussian(0, 400, 32).reshape(400, 2, 4, 4)
-    svcca.fourier_cca(maps, maps[:, :, ::2, ::2])
+    svcca.fourier.fourier_cca(maps, maps[:, :, ::2, ::2])
     assert passes == ["fourier_cca x", "fourier_cca y"]
-    svcca.translation_gap(maps)
+    svcca.fourier.translation_gap(maps)
     assert passes[2:] == ["translation_gap"]
 
 

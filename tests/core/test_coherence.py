@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
-from svcca import SVDStep
-from svcca.core import coherence
+from svcca.core import SVDStep, coherence
 from svcca.core.coherence import Coherence
 from svcca.core.linalg import svd, svdvals
 from svcca.core.moments import JointMoments, Moments

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 import reference as ref
 from every_measure import EVERY
 from shifts import Layers, axes, closed, conv, flat, shifted
-from svcca import JointMoments, similarities
+from svcca.core import JointMoments
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError, SvccaWarning, UnknownOptionError
 from svcca.fourier.cca import fourier_cca
 from svcca.fourier.grid import FourierAccumulator
 from svcca.fourier.translation import translation_gap
-from svcca.measures import chance
+from svcca.measures import chance, similarities
 from svcca.measures.cca import svcca
 
 EXACT = 1e-10
@@ -569,6 +569,14 @@ def test_layers_of_two_precisions_keep_their_own():
     accumulator.update([single, double], [torch.from_numpy(y)])
     grid = accumulator.finish(["a", "b", "c"], SVDStep(1.0), constant_allowed=[False] * 3)
     same(grid.pair(1, 0).correlations.numpy(), alone, 1e-12)
+
+
+@quiet
+def test_a_layer_far_from_the_assumption_is_doubted_by_name():
+    x = np.random.default_rng(36).normal(size=(300, 2, 6, 6))
+    edge = x + 20 * (np.arange(6) == 0)
+    (doubt,) = (doubt for doubt in fourier_cca(x, edge).warnings if doubt.kind == "translation")
+    assert doubt.text.startswith("y: ")
 
 
 def test_forced_correlations_are_no_more_than_there_are():

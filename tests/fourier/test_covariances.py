@@ -29,7 +29,7 @@ def test_the_covariance_between_frequencies_is_that_of_the_spectra():
 
 def test_the_gap_is_over_all_channels():
     x = maps(7, 100, 2, 3, 4)
-    assert channel_covariances(x, 1).gap == channel_covariances(x, 0).gap == svcca.translation_gap(x)
+    assert channel_covariances(x, 1).gap == channel_covariances(x, 0).gap == svcca.fourier.translation_gap(x)
 
 
 def test_maps_may_have_their_channels_last():

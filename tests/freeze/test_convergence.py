@@ -6,9 +6,9 @@ from torch import nn
 
 import svcca
 from freeze.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
-from svcca import AdaptiveFreezing, FreezeTraining
+from svcca import FreezeTraining
 from svcca.errors import InputError, SvccaWarning, UnknownOptionError
-from svcca.freeze import convergence
+from svcca.freeze import AdaptiveFreezing, convergence
 
 PROBE = data(200, seed=7)[0]
 

@@ -11,7 +11,7 @@ from svcca.io.pages import write_page
 
 
 def test_a_result_without_a_page_says_which_have_one(tmp_path):
-    gap = svcca.TranslationGap(0.9, 0.1, 0.01)
+    gap = svcca.fourier.TranslationGap(0.9, 0.1, 0.01)
     with pytest.raises(InputError, match=r"a\.html: expected a result that has a page: SimilarityMatrix; got Transl"):
         write_page(gap, tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-import svcca
+from svcca.project import Distributedness, IntrinsicDimensions, LayerDimensions, ProjectionCurve
 
 matplotlib.use("Agg")
 KS = np.array([1, 2, 4, 8])
@@ -13,7 +13,7 @@ KS = np.array([1, 2, 4, 8])
 def curve(ks=KS):
     values = np.array([[0.5, 0.8, 0.9, 0.9], [0.2, 0.4, 0.6, 0.9], [0.1, 0.2, 0.3, 0.9]])
     kinds = ("CCA with the logits", "principal directions", "neurons of largest activation")
-    return svcca.ProjectionCurve("fc", 8, kinds, ks, values, 0.9, (3, 0, 0), "net")
+    return ProjectionCurve("fc", 8, kinds, ks, values, 0.9, (3, 0, 0), "net")
 
 
 def test_a_curve_is_a_line_a_kind_with_the_unprojected_value():
@@ -39,9 +39,7 @@ def test_a_curve_that_starts_at_none_shows_it():
 
 def test_distributedness_is_a_line_a_number_of_units_and_one_for_all():
     values = np.array([[0.1, 0.2, 0.3, 0.3], [0.3, 0.5, 0.6, 0.7]])
-    result = svcca.Distributedness(
-        "fc", "CCA with another net", 8, KS, np.array([2, 5]), values, values[1] + 0.2, 0.9, "net"
-    )
+    result = Distributedness("fc", "CCA with another net", 8, KS, np.array([2, 5]), values, values[1] + 0.2, 0.9, "net")
     figure, ax = result.plot()
     lines = {line.get_label(): line for line in ax.lines}
     assert list(lines) == ["all 8 units", "5 units", "2 units", "unprojected"]
@@ -54,10 +52,10 @@ def test_distributedness_is_a_line_a_number_of_units_and_one_for_all():
 def test_dimensions_are_bars_with_a_mark_where_enough_is_kept(evaluated):
     more = ((3, 0.9), (5, 0.8)) if evaluated else ((0, None), (None, None))
     rows = (
-        svcca.LayerDimensions("conv", "pixels", 16, 12, 9, *more[0]),
-        svcca.LayerDimensions("fc", "flatten", 64, 60, 20, *more[1]),
+        LayerDimensions("conv", "pixels", 16, 12, 9, *more[0]),
+        LayerDimensions("fc", "flatten", 64, 60, 20, *more[1]),
     )
-    found = svcca.IntrinsicDimensions(rows, 0.99, "principal directions", 0.01, 0.9 if evaluated else None, "net")
+    found = IntrinsicDimensions(rows, 0.99, "principal directions", 0.01, 0.9 if evaluated else None, "net")
     figure, ax = found.plot()
     assert [bar.get_width() for bar in ax.patches] == [16, 64, 9, 20]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["conv", "fc"]

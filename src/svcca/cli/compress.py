@@ -77,7 +77,7 @@ def compress(
     from svcca.capture.batches import batches_of
     from svcca.cli.models import build_model, import_function, load_inputs
     from svcca.compress.compress import compress as compress_network
-    from svcca.compress.costs import compression_report
+    from svcca.compress.compression_report import compression_report
     from svcca.compress.loading import export_program, save_weights
     from svcca.compress.ranks import read_ranks
 

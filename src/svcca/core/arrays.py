@@ -101,9 +101,7 @@ def to_rows(x: ArrayLike, where: str, *, least: int = 2) -> Tensor:
                 remedy="Reshape it to rows, or name an observation rule in svcca.compare(observe=...)",
             )
         )
-    check_samples(rows.shape[0], where, least)
-    if rows.shape[1] == 0:
-        raise InputError(message(where, "at least 1 feature", "0"))
+    check_sizes(rows, where, least)
     check_finite(rows, where)
     return rows
 
@@ -146,6 +144,13 @@ def to_maps(x: ArrayLike, where: str, channels_last: bool = False) -> Tensor:
         raise InputError(message(where, "at least one channel and position", f"shape {shape}"))
     check_finite(maps, where)
     return maps.movedim(-1, 1) if channels_last and maps.ndim > 2 else maps
+
+
+def check_sizes(rows: Tensor, where: str, least: int = 2) -> None:
+    """Raise SampleError for rows (n_samples, n_features) of too few samples, InputError for rows without a feature."""
+    check_samples(rows.shape[0], where, least)
+    if rows.shape[1] == 0:
+        raise InputError(message(where, "at least 1 feature", "0"))
 
 
 def check_samples(n_samples: int, where: str, least: int = 2) -> None:

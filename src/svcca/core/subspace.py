@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, check_samples, source_eps, to_rows
+from svcca.core.arrays import ArrayLike, check_samples, check_sizes, source_eps, to_rows
 from svcca.core.linalg import (
     FLOAT32_EPS,
     eigh_descending,
@@ -209,14 +209,15 @@ class Subspace:
 
 
 def decompose(rows: Tensor, where: str, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64) -> Subspace:
-    """Decompose checked rows (n_samples, n_features); as `Subspace.from_rows`, which checks them first.
+    """Decompose finite rows (n_samples, n_features); as `Subspace.from_rows`, which checks them first.
 
     Raises:
+        InputError: If there is no feature.
         RankError: If the layer is constant.
         SampleError: If there are fewer than two samples.
         NonFiniteError: If the scatter overflows.
     """
-    check_samples(rows.shape[0], where)
+    check_sizes(rows, where)
     mean, centred = centre(rows, precision)
     n_samples, n_features = rows.shape
     wide = n_features > n_samples

@@ -39,7 +39,7 @@ def bare_figure(**options: Any) -> Figure:
 
 
 def _shows_pyplot_figures() -> bool:
-    """Tell whether someone will look for the figure in pyplot.
+    """Return whether someone will look for the figure in pyplot.
 
     A notebook displays pyplot's open figures at the end of a cell (and closes them), and nothing of a bare Figure
     inside the returned tuple; `plt.show()` likewise knows only pyplot's.

@@ -120,7 +120,7 @@ def _label_size(cell: float) -> float:
 
 
 def _fits(labels: Sequence[str], cell: float) -> bool:
-    """Tell whether the columns' names fit side by side."""
+    """Return whether the columns' names fit side by side."""
     return max(len(label) for label in labels) * _label_size(cell) * GLYPH < 0.95 * cell
 
 

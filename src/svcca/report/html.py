@@ -1,4 +1,4 @@
-"""The matrix as one self-contained HTML page."""
+"""The page of a similarity matrix: self-contained HTML."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def sentence(self) -> str:
-        """What a screen reader says, and the tooltip where there is no script."""
+        """What a screen reader says, and the tooltip says where there is no script."""
         doubt = "" if self.clear else ", not clearly above chance"
         return f"row {self.row}, column {self.column}: {self.value}, chance {self.chance}{doubt}"
 
@@ -120,7 +120,7 @@ def _csp_hash(script: str) -> str:
 
 
 def _samples_each(layer: LayerSummary, n_samples: int) -> float:
-    """Samples for each direction of a layer, of those at one frequency where it has several."""
+    """Return the samples for each direction of a layer, of those at one frequency where it has several."""
     return n_samples * layer.n_frequencies / max(1, layer.rank)
 
 
@@ -155,7 +155,7 @@ def _hex(rgb: np.ndarray) -> str:
 
 
 def _legend(matrix: SimilarityMatrix) -> dict[str, object]:
-    """Colour stops, tick labels and the chance mark of the colour scale; positions in percent of its length."""
+    """Return colour stops, tick labels and chance mark of the colour scale; positions in percent of its length."""
     scale = colour_scale(matrix.values, matrix.chance)
     low, high = float(scale.vmin or 0), float(scale.vmax or 1)
     ticks = np.linspace(low, high, 5 if low < 0 else 6)
