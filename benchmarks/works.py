@@ -1,4 +1,4 @@
-"""All benchmarks by name."""
+"""All benchmarks, by name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.dynamics import checkpoints, dynamics, dynamics_trained
 from benchmarks.fourier import fourier, fourier_net
+from benchmarks.freezing import freeze_cache
 from benchmarks.pairs import all_measures, cka, pair, pair_float32, pwcca, wide_pair
 from benchmarks.streaming import streaming, streaming_tenth
 from benchmarks.work import Size, Work
@@ -26,5 +27,6 @@ WORKS: dict[str, Callable[[Size], Work]] = {
         wide_pair,
         fourier,
         fourier_net,
+        freeze_cache,
     )
 }

@@ -20,12 +20,12 @@ EPOCHS, BATCH, N_TRAIN = 12, 64, 1400
 TOTAL = EPOCHS * -(-N_TRAIN // BATCH)
 
 
-def train(schedule, cache=None):
+def train(schedule):
     torch.manual_seed(0)
     conv = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
     net = nn.Sequential(*conv, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 10))
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    freezer = svcca.FreezeTraining(net, optimizer, schedule=schedule, total_steps=TOTAL, cache=cache)
+    freezer = svcca.FreezeTraining(net, optimizer, schedule=schedule, total_steps=TOTAL)
     for _ in range(EPOCHS):
         net.train()
         for batch in torch.randperm(N_TRAIN).split(BATCH):
@@ -41,7 +41,7 @@ def train(schedule, cache=None):
 never_before_the_end, _ = train([TOTAL - 1])
 linear, summary = train("linear")
 probe = IMAGES[N_TRAIN:][:200]
-adaptive, found = train(svcca.AdaptiveFreezing(probe, threshold=0.95, start=0.25), cache="memory")
+adaptive, found = train(svcca.freeze.AdaptiveFreezing(probe, threshold=0.95, start=0.25))
 print(summary, found, sep="\n\n")
 print(f"accuracy: {never_before_the_end:.3f} unfrozen, {linear:.3f} linear, {adaptive:.3f} adaptive")
 summary.plot()[0].savefig("freeze_training.png")

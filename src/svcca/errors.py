@@ -7,6 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+__all__ = [
+    "Doubt",
+    "DoubtKind",
+    "FileError",
+    "InputError",
+    "LayerError",
+    "NonFiniteError",
+    "RankError",
+    "SampleError",
+    "SolverError",
+    "SvccaError",
+    "SvccaWarning",
+    "UnknownOptionError",
+]
+
 
 class SvccaError(Exception):
     """Base of every error that this package raises on purpose."""

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 import svcca
+from svcca.compress import compression_curve
 from svcca.errors import InputError, LayerError, NonFiniteError, SampleError
 
 pytestmark = pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
@@ -95,7 +96,7 @@ VERBS = {
     "compression_curve": lambda m, d, layer: np.array(
         [
             point.accuracy
-            for point in svcca.compression_curve(
+            for point in compression_curve(
                 m, d, lambda each: weights(each).sum(), ratios=(0.9,), against=["pca"], layers=layer or "out", **QUIET
             ).points
         ]

@@ -106,6 +106,17 @@ def test_noise_is_at_chance_and_nothing_beyond_it():
     assert abs(got.corrected.mean()) < 0.005
 
 
+def test_a_high_chance_level_stands_in_the_result_and_is_no_warning_but_forced_correlations_are():
+    def kinds(n_images):
+        found = svcca.class_sensitivity(Net(), IMAGES[:n_images], layers="fc", progress=False)
+        return found.chance.max(), [doubt.kind for doubt in found.matrix.warnings]
+
+    level, few = kinds(60)
+    assert level > 0.25
+    assert few == []
+    assert kinds(5)[1] == ["forced"]
+
+
 def test_as_many_directions_as_samples_hold_nothing_beyond_chance():
     got = svcca.class_sensitivity(Net(), IMAGES[:5], layers="fc", retained_variance=1.0, progress=False)
     np.testing.assert_array_equal(got.corrected, 0.0)
@@ -146,8 +157,9 @@ def test_what_is_no_target_is_refused():
         svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:500, 0, 0], progress=False)
     with pytest.raises(SampleError, match="same number of rows"):
         svcca.class_sensitivity(Net(), IMAGES, layers="conv", observe="pixels", progress=False)
-    with pytest.raises(InputError, match=r"expected a rule that gives rows; got 'fourier'\. Use 'pool'"):
-        svcca.class_sensitivity(Net(), IMAGES, observe="fourier", progress=False)
+    rule = svcca.Fourier(phases=2)
+    with pytest.raises(InputError, match="live models, which can be run on shifted inputs; got captured activations"):
+        svcca.class_sensitivity(Net(), IMAGES, targets=IMAGES[:, 0, 0], observe=rule, progress=False)
 
 
 def test_a_line_a_class_over_depth():

@@ -8,7 +8,7 @@ from torch import nn
 
 import svcca
 from compress.compressible import convolutional, dense, images, output
-from svcca.compress import layer_inputs
+from svcca.compress import compression_curve, layer_inputs
 from svcca.compress.layer_inputs import OriginalLogits, group_moments, input_moments, inputs_of_other
 from svcca.core.moments import JointMoments
 from svcca.errors import InputError, LayerError, SvccaWarning
@@ -87,9 +87,7 @@ def test_rows_count_and_not_samples_and_the_weights_alone_need_none():
 
 def test_a_curve_warns_of_few_rows_once_and_records_it():
     with few("got 13 for the 16 of '2'") as caught:
-        curve = svcca.compression_curve(
-            dense(), images(13, 6), lambda _: 1.0, ratios=(0.8, 0.6), against=("pca", "pls")
-        )
+        curve = compression_curve(dense(), images(13, 6), lambda _: 1.0, ratios=(0.8, 0.6), against=("pca", "pls"))
     assert len(caught) == 1
     assert len(curve.warnings) == 1
 

@@ -9,9 +9,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from freeze.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
-from svcca import AdaptiveFreezing, FreezeTraining
-from svcca.freeze import prefix_cache, savings
-from svcca.freeze.summary import FreezeSummary, PhaseCost
+from svcca import FreezeTraining
+from svcca.freeze import AdaptiveFreezing, FreezeSummary, PhaseCost, cost, prefix_cache
 
 SIZES = (4, 8, 6, 2)
 BATCH = 16
@@ -53,11 +52,11 @@ def test_operations_are_those_counted_by_hand():
     assert summary.share_of_flops_saved == pytest.approx(summary.flops_saved / (8 * flops(0)))
 
 
-def test_what_the_cache_skips_and_what_finding_its_cut_took_are_counted(monkeypatch):
+def test_what_the_cache_skips_and_what_finding_the_prefix_took_are_counted(monkeypatch):
     monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    freezer = FreezeTraining(model, optimizer, schedule=[2], total_steps=8, cache="memory")
+    freezer = FreezeTraining(model, optimizer, schedule=[2], total_steps=8, cache_gib=1)
     x = torch.randn(BATCH, 4)
     for _ in range(8):
         model(x).square().mean().backward()
@@ -131,7 +130,7 @@ def test_attention_that_the_cache_skips_is_counted(monkeypatch):
     monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
     model, x = nn.Sequential(Attending(), nn.Linear(8, 2)), torch.randn(3, 5, 8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    freezer = FreezeTraining(model, optimizer, blocks=["0", "1"], schedule=[2], total_steps=8, cache="memory")
+    freezer = FreezeTraining(model, optimizer, blocks=["0", "1"], schedule=[2], total_steps=8, cache_gib=1)
     for _ in range(8):
         model(x).square().mean().backward()
         freezer.step()
@@ -165,7 +164,7 @@ def test_what_its_owner_froze_is_not_counted_as_learning():
 
 def test_time_is_the_median_of_a_phase_and_pauses_do_not_count(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(savings, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(cost, "perf_counter", lambda: now[0])
     model = mlp()
     freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), schedule=[5], total_steps=10)
     for number in range(10):

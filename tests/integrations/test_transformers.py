@@ -3,9 +3,8 @@ import torch
 from torch.utils.data import Dataset
 
 from freeze.training import differing, state_of
-from svcca import AdaptiveFreezing
 from svcca.errors import FileError, InputError
-from svcca.freeze import prefix_cache
+from svcca.freeze import AdaptiveFreezing, prefix_cache
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -118,7 +117,7 @@ def test_a_checkpoint_elsewhere_is_found_where_the_arguments_name_it(tmp_path):
 
 def test_the_cache_serves_inputs_of_one_length(tmp_path, monkeypatch):
     monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
-    callback = FreezeTrainingCallback(schedule=[2], cache="memory")
+    callback = FreezeTrainingCallback(schedule=[2], cache_gib=1)
     states = train(callback, tmp_path, max_steps=30)
     plain = train(FreezeTrainingCallback(schedule=[2]), tmp_path, max_steps=30)
     assert any(phase.n_skipped for phase in callback.freezer.summary().phases)

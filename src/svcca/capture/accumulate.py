@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from svcca.capture.observations import Fourier
-from svcca.capture.rules import Observe, choose_rules, fourier_rule, pooled_by_default
+from svcca.capture.rules import Observe, choose_rules, common_rule, pooled_by_default
 from svcca.capture.sources import Source
 from svcca.capture.stream import ObservedNetwork, stream
-from svcca.core.grid import GridAccumulator
-from svcca.errors import InputError, message
-from svcca.fourier.frequencies import match_frequencies
-from svcca.fourier.grid import FourierAccumulator
-
-Accumulator = GridAccumulator | FourierAccumulator
-"""What folds batches of all layers."""
+from svcca.core.accumulator import Accumulator
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,8 @@ def run_pass(
     with stream(networks, data, choose, aligned=True, progress=progress) as batches:
         for number, batch in enumerate(batches):
             if number == 0:
-                _check_frequencies(networks, fourier_rule(observe))
+                shapes = [_shapes(network, rows) for network, rows in zip(networks, batch.rows, strict=True)]
+                common_rule(observe).check_layers(shapes[0], shapes[-1])
             blocks = [list(rows.values()) for rows in batch.rows]
             device = blocks[0][0].device
             accumulator.update(*([block.to(device) for block in own] for own in blocks))
@@ -111,15 +104,6 @@ def left_out(networks: Sequence[ObservedNetwork]) -> Iterator[str]:
             yield f"{network.source.title}: left out, since their outputs do not put samples first: {names}."
 
 
-def _check_frequencies(networks: Sequence[ObservedNetwork], rule: Fourier | None) -> None:
-    """Raise InputError, with the names, for two layers whose maps have no frequencies in common."""
-    if rule is None:
-        return
-    if all(len(layer.shape) == 1 for network in networks for layer in network.layers):
-        got, remedy = "vectors only", "Use observe='flatten'"
-        raise InputError(message("observe='fourier'", "a layer of maps (n_samples, channels, *sizes)", got, "", remedy))
-    if rule.resize == "interpolate":
-        return
-    for x, y in product(networks[0].layers, networks[-1].layers):
-        where = f"{networks[0].source.title} {x.name!r} and {networks[-1].source.title} {y.name!r}"
-        match_frequencies(x.shape[1:], y.shape[1:], rule.resize, where)
+def _shapes(network: ObservedNetwork, rows: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each layer's rows in a batch, by network and layer."""
+    return {f"{network.source.title} {name!r}": tuple(block.shape) for name, block in rows.items()}

@@ -24,6 +24,7 @@ class Source(ABC):
         idle_patterns: Names and patterns that selected no layer of it; None where none were asked for.
         samples_first: Whether the first axis of every tensor must run over the samples of the batch.
         by_layer: As a target: whether each tensor belongs to the layer of the same name alone.
+        captured: Whether its tensors were captured before, and can only be read as they are.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Source(ABC):
     idle_patterns: Sequence[str] | None = None
     samples_first: bool = True
     by_layer: bool = False
+    captured: bool = False
 
     def __enter__(self) -> Source:
         return self
@@ -111,6 +113,8 @@ class ArraySource(Source):
         layers: Names or patterns of layers; None takes all.
         title: Their name in results and messages.
     """
+
+    captured = True
 
     def __init__(self, arrays: Mapping[str, ArrayLike], layers: str | Sequence[str] | None, title: str) -> None:
         self.title = title

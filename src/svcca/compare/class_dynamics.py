@@ -22,7 +22,7 @@ from svcca.compare.dynamics_result import place_of
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.subspace import SVDStep
-from svcca.errors import InputError, message
+from svcca.errors import InputError, message, unknown_option
 from svcca.io.documents import Document
 from svcca.io.files import PathLike
 from svcca.progress import track
@@ -130,10 +130,8 @@ class ClassDynamics(Document):
         matrices = [SimilarityMatrix.from_dict(matrix, where) for matrix in plain.pop("matrices")]
         return cls(sensitivities=tuple(ClassSensitivity(matrix) for matrix in matrices), **plain)
 
-    # The picture lives a step further down the flow; it is imported when asked for, and only there.
-
     def plot(self, ax: Axes | None = None, *, class_name: str | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a layer over the steps: the share beyond chance, and chance; returns figure and axes.
+        """Draw a line a layer over the steps: the share beyond chance, and chance; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
@@ -142,9 +140,22 @@ class ClassDynamics(Document):
         Raises:
             UnknownOptionError: If there is no such class.
         """
-        from svcca.plots.dynamics import plot_class_lines
+        from svcca.plots.text import elide
+        from svcca.plots.training_curves import plot_excess_curves
 
-        return plot_class_lines(self, ax, class_name)
+        if class_name is not None and class_name not in self.classes:
+            raise unknown_option("ClassDynamics.plot", "class_name", class_name, self.classes)
+        curves, shown = self.curves, f"mean of {len(self.classes)} classes"
+        if class_name is not None:
+            curves, shown = self.corrected[:, :, self.classes.index(class_name)], elide(class_name, 24)
+        return plot_excess_curves(
+            self.steps,
+            curves,
+            layers=self.layers,
+            y_label="share of variance beyond chance",
+            title=f"{self.title}, {shown}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
 
 def class_dynamics(
@@ -176,7 +187,7 @@ def class_dynamics(
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
         targets: What layers are correlated with, as for `class_sensitivity`: "logits" (default), those of each
             checkpoint, or anything that is the same at every step.
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        observe: What is a sample and what a feature, as for `class_sensitivity`.
         retained_variance: Share of each layer's variance whose directions may take part.
         steps: Of the checkpoints, where their names do not tell; ascending.
         forward: Your own way to run the model: forward(model, batch).

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from svcca.capture.batches import Batch, Forward, batches_of
 from svcca.capture.hooks import Keep
-from svcca.capture.rules import Observe, fourier_rule
+from svcca.capture.rules import Observe
 from svcca.capture.sources import ArraySource, ModelSource, Source, kept
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.pairs import compare_sources
@@ -83,10 +83,21 @@ class ClassSensitivity:
         return frame.assign(rank=ranks)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a class over the layers, with the chance level; returns figure and axes."""
-        from svcca.plots.classes import plot_classes
+        """Draw a line a class over the layers, with the chance level; return the figure and its axes.
 
-        return plot_classes(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.depth_curves import plot_depth_curves
+
+        return plot_depth_curves(
+            self.values,
+            self.chance,
+            layers=self.layers,
+            classes=self.classes,
+            title=f"{self.matrix.row_title}, {self.matrix.n_samples:,} samples",
+            ax=ax,
+        )
 
 
 def class_sensitivity(
@@ -114,7 +125,8 @@ def class_sensitivity(
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
         targets: What layers are correlated with, as for `compare`, column by column: "logits" (default), "labels", an
             array or a mapping from names to (n_samples,), a function of the batch, (other_model, "layer").
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        observe: What is a sample and what a feature; a rule that gives one row a sample. Maps observed by "fourier"
+            correlate by their zero frequency alone, as by "pool", after an SVD step over all frequencies.
         retained_variance: Share of each layer's variance whose directions may take part.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
@@ -148,11 +160,11 @@ def sensitivity_of(
     source: ModelSource, columns: Source, data: Iterable[Any], observe: Observe, step: SVDStep, progress: bool | None
 ) -> ClassSensitivity:
     """Correlate every layer of a model with every column of its targets, in one pass over the data."""
-    if fourier_rule(observe) is not None:
-        raise InputError(message("class sensitivity", "a rule that gives rows", "'fourier'", "", "Use 'pool'"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        (matrix,) = compare_sources(source, columns, data, [SVCCA()], step, observe, None, progress, targets=True)
+        (matrix,) = compare_sources(
+            source, columns, data, [SVCCA()], step, observe, None, progress, targets=True, coupled_ranks=True
+        )
     # The chance level stands in the result, so it is no warning here.
     doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
     return ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes"))
@@ -184,6 +196,7 @@ class TargetColumns(Source):
         self._names = None if classes is None else [str(name) for name in classes]
         self._source = read_targets(targets, LogitsSource(model, "targets"), forward, where)
         self.device, self._of = self._source.device, f"{model.title}, "
+        self.captured = self._source.captured
         self._first: dict[str, Tensor] = {}
         self._varying: set[str] = set()
         if isinstance(self._source, ArraySource) and self._source.n_samples:  # it need not wait for a pass

@@ -9,25 +9,22 @@ from typing import Any, overload
 
 from torch import nn
 
-from svcca.capture.accumulate import Accumulator, run_pass
-from svcca.capture.batches import Forward, ShiftedBatches, batches_of
-from svcca.capture.observations import Fourier
-from svcca.capture.rules import Observe, fourier_rule
+from svcca.capture.accumulate import run_pass
+from svcca.capture.batches import Forward, batches_of
+from svcca.capture.rules import Observe, common_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
     similarity_matrices,
+    with_remark,
     with_remark_on_dependence,
-    with_remark_on_phases,
     with_remark_on_pooling,
 )
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
-from svcca.core.grid import GridAccumulator
 from svcca.core.subspace import SVDStep
-from svcca.errors import InputError, SvccaWarning, message
-from svcca.fourier.grid import FourierAccumulator
+from svcca.errors import Doubt, InputError, SvccaWarning, message
 from svcca.io.files import PathLike
 from svcca.io.store import load_activations
 from svcca.measures.measure import Measure
@@ -138,8 +135,7 @@ def compare(
     >>> compare({"one": first}, targets={"size": np.linalg.norm(first, axis=1), "sum": first.sum(axis=1)}).column_labels
     ('size', 'sum')
     """
-    fourier = fourier_rule(observe)
-    chosen = get_measures(measure, frequency=fourier is not None)
+    chosen = get_measures(measure, frequency=common_rule(observe).by_frequency)
     step = SVDStep(retained_variance)
     if b is a:
         b = None
@@ -150,7 +146,7 @@ def compare(
             raise InputError(message("compare", "a second network or targets", "both"))
         logits = LogitsSource(first, "targets") if isinstance(first, ModelSource) else None
         second = read_targets(targets, logits, forward, "compare targets")
-    batches = _batches(data, first, second, fourier.phases if fourier else 1)
+    batches = _batches(data, first, second)
     found = compare_sources(
         first, second, batches, chosen, step, observe, memory_budget, progress, targets=targets is not None
     )
@@ -168,20 +164,38 @@ def compare_sources(
     progress: bool | None,
     *,
     targets: bool = False,
+    coupled_ranks: bool = False,
 ) -> list[SimilarityMatrix]:
-    """Compare every layer of one source with every layer of another, with targets or with its own; see `compare`."""
-    fourier = fourier_rule(observe)
-    accumulator = _accumulator(fourier, measures, self_comparison=second is None, memory_budget=memory_budget)
+    """Compare every layer of one source with every layer of another, with targets or with its own; see `compare`.
+
+    Args:
+        first: The network of the rows.
+        second: The network, or the targets, of the columns; None compares `first` with itself.
+        batches: Batches of the data; None where both are arrays.
+        measures: The measures.
+        step: The SVD step of the measures that have one.
+        observe: Observation rule, or rules by layer.
+        memory_budget: Bytes that the sums may take; None sets no limit.
+        progress: Whether to show a bar; None: on a terminal.
+        targets: Whether `second` holds targets.
+        coupled_ranks: Whether the rank of a row counts only directions that can correlate with the first column.
+    """
+    rule = common_rule(observe)
+    batches = rule.presented(batches, captured=first.captured or (second is not None and second.captured))
+    accumulator = rule.accumulator(
+        self_comparison=second is None,
+        keep_rows=any(measure.needs_rows for measure in measures),
+        memory_budget=memory_budget,
+    )
     passed = run_pass(first, second, batches, observe, accumulator, progress, targets=targets)
-    matrices = similarity_matrices(passed, measures, step, progress)
+    matrices = similarity_matrices(passed, measures, step, progress, coupled_ranks=coupled_ranks)
     for doubt in dict.fromkeys(doubt for matrix in matrices for doubt in matrix.warnings):
         warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
     remarked = []
     for matrix, measure in zip(matrices, measures, strict=True):
-        if fourier is None:
-            matrix = with_remark_on_dependence(matrix, measure, passed.networks[0].n_inputs)
-        else:
-            matrix = with_remark_on_phases(matrix, fourier.phases)
+        matrix = with_remark_on_dependence(matrix, measure, passed.networks[0].n_inputs)
+        if remark := rule.remark(matrix.n_samples):
+            matrix = with_remark(matrix, Doubt("dependence", remark))
         remarked.append(with_remark_on_pooling(matrix, passed.networks))
     return remarked
 
@@ -198,30 +212,13 @@ def _source(network: Network, layers: str | Sequence[str] | None, forward: Forwa
     raise InputError(message(f"compare {side}", expected, type(network).__name__, "", remedy))
 
 
-def _accumulator(
-    fourier: Fourier | None, measures: Sequence[Measure], *, self_comparison: bool, memory_budget: int | None
-) -> Accumulator:
-    if fourier is not None:
-        return FourierAccumulator(self_comparison=self_comparison, resize=fourier.resize, memory_budget=memory_budget)
-    return GridAccumulator(
-        self_comparison=self_comparison,
-        keep_rows=any(measure.needs_rows for measure in measures),
-        memory_budget=memory_budget,
-    )
-
-
-def _batches(data: object, first: Source, second: Source | None, phases: int) -> Iterable[Any] | None:
+def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any] | None:
     given = [source for source in (first, second) if source is not None]
     live = [source.title for source in given if isinstance(source, ModelSource)]
-    if phases > 1 and any(isinstance(source, ArraySource) for source in given):
-        expected, remedy = "live models, which can be run on shifted inputs", "Pass models, or Fourier(phases=1)"
-        raise InputError(message("Fourier phases", expected, "captured activations", "", remedy))
     if data is None and live:
         remedy = "Pass a loader, a tensor or a dict of tensors as the third argument or as data="
         raise InputError(message("compare", f"data to run {' and '.join(live)} on", "none", "", remedy))
     if data is not None and not live:
         cause = "Both networks are arrays, so there is nothing to run"
         raise InputError(message("compare", "no data beside captured activations", type(data).__name__, cause))
-    if data is None:
-        return None
-    return ShiftedBatches(batches_of(data), phases) if phases > 1 else batches_of(data)
+    return None if data is None else batches_of(data)

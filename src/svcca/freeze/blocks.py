@@ -1,4 +1,4 @@
-"""The blocks of a network, in order from the input: what Freeze Training freezes one after the other."""
+"""Blocks of a network, in order from the input: the parts that Freeze Training freezes one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from svcca.capture.layers import is_leaf, match_names, unmatched
 from svcca.errors import InputError, SvccaWarning, message
 
 BlockSpec = str | Sequence[str]
-"""A block as a user names it: a module, a glob pattern, or several of them; names of bare parameters count too."""
+"""A block as a user names it: a name or glob pattern of modules or parameters, or several of them."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Block:
     """Part of a network that is frozen as a whole.
 
     Attributes:
-        name: What it is called: the first name in it.
+        name: Name of the block: the first of its modules or parameters.
         modules: Names of its outermost modules, in order.
         parameters: Names of all its parameters.
-        n_parameters: How many numbers those hold.
+        n_parameters: Number of values in them.
     """
 
     name: str
@@ -36,11 +36,14 @@ def find_blocks(model: nn.Module) -> tuple[Block, ...]:
     """Find the blocks of a network: its layers or residual blocks, in the order in which they are registered.
 
     Sequences and lists of modules are opened, and so is a module that holds a stack of blocks of one class (an
-    encoder); any other module stays whole. Normalisation goes with the layer before it, parameters outside of every
-    module (a class token) with the first block beside them. A parameter that blocks share goes with the first of them.
+    encoder); any other module stays whole. A normalisation layer joins the block before it, a parameter outside of
+    every module (a class token) the first block beside it. A parameter that blocks share belongs to the first of them.
 
     Args:
-        model: The network.
+        model: Network to search.
+
+    Returns:
+        Blocks from the input on.
 
     Raises:
         InputError: If the network has no parameters.
@@ -66,11 +69,11 @@ def find_blocks(model: nn.Module) -> tuple[Block, ...]:
 
 
 def named_blocks(model: nn.Module, blocks: Sequence[BlockSpec]) -> tuple[Block, ...]:
-    """Give the blocks that a user named, in the user's order.
+    """Return the blocks that a user named, in the user's order.
 
     Raises:
-        LayerError: For a name or pattern that fits nothing.
-        InputError: For none at all, a block without parameters, or two blocks that overlap.
+        LayerError: If a name or pattern fits nothing.
+        InputError: If there is no name, a block has no parameters, or two blocks overlap.
     """
     where = f"blocks of {type(model).__name__}"
     if isinstance(blocks, str) or not blocks:
@@ -94,7 +97,7 @@ def named_blocks(model: nn.Module, blocks: Sequence[BlockSpec]) -> tuple[Block, 
 
 
 def roots_of(model: nn.Module, block: Block) -> list[nn.Module]:
-    """Give the outermost modules of a block."""
+    """Return the outermost modules of a block."""
     return [model.get_submodule(name) for name in block.modules]
 
 
@@ -126,7 +129,7 @@ def _count(model: nn.Module, parameters: Sequence[str]) -> int:
 
 
 def _called(name: str, module: nn.Module) -> Iterator[str]:
-    """Give the modules that are called: a list of modules never is, those in it are."""
+    """Yield the names of modules that are called: those in a list of modules, not the list."""
     if isinstance(module, nn.ModuleList):
         for child, inner in module.named_children():
             yield from _called(f"{name}.{child}", inner)
@@ -135,7 +138,7 @@ def _called(name: str, module: nn.Module) -> Iterator[str]:
 
 
 def network_of(module: nn.Module) -> nn.Module:
-    """Give the network inside modules that only wrap it: the one child that holds all parameters."""
+    """Return the network inside modules that only wrap it: the one child that holds all parameters."""
     return _inner_network(module)[1]
 
 
@@ -153,7 +156,7 @@ def _only_child(module: nn.Module) -> tuple[str, nn.Module] | None:
 
 
 def _units(module: nn.Module, prefix: str) -> list[list[str]]:
-    """Names of modules, and of parameters outside of them, that freeze together."""
+    """Group the names of modules, and of parameters outside of them, that freeze together."""
     units: list[list[str]] = []
     for name, child in module.named_children():
         if not _has_parameters(child):
@@ -173,15 +176,15 @@ def _opens(module: nn.Module) -> bool:
 
 
 def _only_holds(module: nn.Module) -> bool:
-    """Tell whether a module is a list or plain sequence of others; a sequence with its own forward is a block."""
+    """Return whether a module is a list or plain sequence of others; a sequence with its own forward is a block."""
     return isinstance(module, nn.ModuleList) or type(module).forward is nn.Sequential.forward
 
 
 def _is_stack(module: nn.Module) -> bool:
-    """Tell whether a module is a sequence or list of blocks of one class.
+    """Return whether a module is a sequence or list of blocks of one class.
 
-    A block holds modules that hold modules; the two convolutions of a residual block, each with its normalisation, are
-    of one class too, and belong together.
+    A block holds modules that hold modules. The two convolutions of a residual block, each with its normalisation, are
+    of one class too, but belong together.
     """
     children = list(module.children())
     if not _only_holds(module) or len(children) < 2 or len({type(child) for child in children}) != 1:

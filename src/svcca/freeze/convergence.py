@@ -1,4 +1,4 @@
-"""Freezing a block once it has converged: once successive snapshots of it over a probe set are alike."""
+"""Freeze a block once it has converged: once successive snapshots of it over a probe set are alike."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import nn
 
 from svcca.capture.batches import Forward, device_of
 from svcca.capture.flops import counting_flops
-from svcca.capture.rules import Observe
+from svcca.capture.rules import Observe, common_rule
 from svcca.compare.dynamics import twins
 from svcca.compare.snapshots import Settings, Snapshot, probe_of, take_snapshot
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SolverError, SvccaWarning, message
 from svcca.freeze.blocks import Block
-from svcca.freeze.savings import Clock
+from svcca.freeze.cost import Clock
 from svcca.measures.measure import Measure
-from svcca.measures.registry import get_measure
+from svcca.measures.registry import get_measure, get_measures
 
 if TYPE_CHECKING:  # torch can be built without it
     from torch.distributed import ProcessGroup
@@ -30,20 +30,20 @@ When = int | float
 
 @dataclass(frozen=True)
 class AdaptiveFreezing:
-    """Freezes the lowest block once its similarity between successive snapshots has stayed above a threshold.
+    """Freeze the lowest block once its similarity between successive snapshots has stayed above a threshold.
 
     Attributes:
-        probe: A fixed set of inputs, as `data` of `learning_dynamics`; some hundred are enough for narrow blocks.
-        threshold: Similarity of a block with itself at the snapshot before, in (0, 1).
-        patience: How many successive similarities must reach it.
-        every: Steps (int) between snapshots, or the fraction of all steps (float).
-        start: Nothing freezes before this step (int) or fraction of all steps (float).
+        probe: Fixed set of inputs, as `data` of `learning_dynamics`; a few hundred are enough for narrow blocks.
+        threshold: Least similarity of a block with itself at the snapshot before, in (0, 1).
+        patience: Number of successive similarities that must reach it.
+        every: Steps between snapshots (int), or their fraction of all steps (float).
+        start: Step (int) or fraction of all steps (float) before which nothing freezes.
         measure: Name of a measure, or a measure.
-        observe: What is a sample and what a feature of the probe set; not "fourier".
-        forward: Your own way to run the model: forward(model, batch).
+        observe: Rule for what is a sample and what a feature of the probe set.
+        forward: Function forward(model, batch) that runs the model. Default: the model is called with the batch.
 
     Raises:
-        InputError: For a value out of its range: such a schedule would freeze never, or everything at once.
+        InputError: If a value is out of its range: such a schedule would freeze never, or everything at once.
     """
 
     probe: object
@@ -67,10 +67,10 @@ class AdaptiveFreezing:
 
 
 def step_of(when: When, total_steps: int, where: str) -> int:
-    """Give the step that a step or a fraction of all steps means.
+    """Return the step that a step or a fraction of all steps means.
 
     Raises:
-        InputError: For a negative step, a fraction outside of 0 to 1, or no number.
+        InputError: If the step is negative, the fraction is outside of 0 to 1, or it is no number.
     """
     fraction = isinstance(when, float)
     if isinstance(when, bool) or not isinstance(when, (int, float)) or not 0 <= when <= (1 if fraction else when):
@@ -80,7 +80,7 @@ def step_of(when: When, total_steps: int, where: str) -> int:
 
 
 class Convergence:
-    """Watches the blocks that may freeze, and says when the lowest has converged."""
+    """Observe the blocks that may freeze, and decide when the lowest has converged."""
 
     def __init__(
         self,
@@ -95,9 +95,8 @@ class Convergence:
         self._clock, self._group = clock, group
         self._flops: int | None = None
         self._probe = probe_of(schedule.probe, device_of(model))
-        self._measure = get_measure(schedule.measure)
+        (self._measure,) = get_measures(schedule.measure, frequency=common_rule(schedule.observe).by_frequency)
         self._cut = SVDStep() if self._measure.svd_step else WHOLE
-        Settings.of(None, schedule.observe, self._cut)  # refuses a rule without rows now, not at the first snapshot
         self._every = max(1, step_of(schedule.every, total_steps, "AdaptiveFreezing every"))
         self._start = step_of(schedule.start, total_steps, "AdaptiveFreezing start")
         # The similarity after k + 1 snapshots is the k-th; patience of them must lie before the end.
@@ -112,13 +111,13 @@ class Convergence:
         self.history: dict[str, list[tuple[int, float]]] = {block.name: [] for block in blocks}
 
     def watch(self, step: int, n_frozen: int) -> None:
-        """Take a snapshot of the blocks that still learn, where it is time, and compare it with the one before.
+        """Take a snapshot of the blocks that still learn, where one is due, and compare it with the one before.
 
-        A block that is constant or no longer finite is no reason to end a training run: a warning says so, and what
-        was seen before it no longer counts.
+        A block that is constant or no longer finite does not end the training run: a warning says so, and the
+        similarities before it no longer count.
 
         Raises:
-            InputError: For a block that cannot be observed.
+            InputError: If a block cannot be observed.
         """
         learning = self._blocks[n_frozen:]
         if step % self._every or not learning:
@@ -150,7 +149,7 @@ class Convergence:
         return snapshot
 
     def _agreed(self, similarities: dict[str, float]) -> dict[str, float]:
-        """Give what the first process found: all that train together must freeze alike."""
+        """Return what the first process found: all that train together must freeze alike."""
         if self._group is None:
             return similarities
         shared = [similarities]
@@ -161,7 +160,7 @@ class Convergence:
         return shared[0]
 
     def reason(self, step: int, n_frozen: int) -> str | None:
-        """Say why the lowest block that learns freezes now; None where it has not converged."""
+        """Return why the lowest block that learns freezes now, or None if it has not converged."""
         if n_frozen >= len(self._blocks) or step < self._start:
             return None
         recent = self.history[self._blocks[n_frozen].name][-self._schedule.patience :]
@@ -171,11 +170,14 @@ class Convergence:
         return f"{self._measure.label} with the snapshot before at least {self._schedule.threshold:g}: {values}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the similarities so far and the last snapshot, which the next is compared with."""
+        """Return the similarities so far and the last snapshot, which the next is compared with."""
         last = None if self._last is None else self._last.packed()
         return {"history": {name: list(values) for name, values in self.history.items()}, "last": last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Load the state that `state_dict` returned."""
         self.history = {name: [tuple(value) for value in values] for name, values in state["history"].items()}
-        self._last = None if state["last"] is None else Snapshot.unpacked(*state["last"])
+        self._last = None
+        if state["last"] is not None:
+            tensors, text = state["last"]
+            self._last = Snapshot.unpacked(tensors, text, self._schedule.observe)

@@ -11,36 +11,36 @@ from torch import nn
 from svcca.errors import InputError, LayerError, closest, message, unknown_option
 from svcca.freeze.blocks import Block
 from svcca.freeze.convergence import AdaptiveFreezing, Convergence, When, step_of
-from svcca.freeze.savings import Clock
+from svcca.freeze.cost import Clock
 
 if TYPE_CHECKING:  # torch can be built without it
     from torch.distributed import ProcessGroup
 
 Schedule = Literal["linear"] | Mapping[str, When] | Sequence[When] | AdaptiveFreezing
-"""What a user may ask for; `FreezeTraining` says what each means."""
+"""Times to freeze at, as a user passes them; `FreezeTraining` says what each form means."""
 
 WHERE = "freezing schedule"
 
 
 class Plan(Protocol):
-    """Decides when the lowest block that still learns freezes."""
+    """Decide when the lowest block that still learns freezes."""
 
     def watch(self, step: int, n_frozen: int) -> None:
-        """Look at the network after this step."""
+        """Observe the network after this step."""
 
     def reason(self, step: int, n_frozen: int) -> str | None:
-        """Say why the next block freezes after this step; None where it does not."""
+        """Return why the next block freezes after this step, or None if it does not."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs."""
+        """Return the state that a resumed run needs."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Load the state that `state_dict` returned."""
 
 
 @dataclass(frozen=True)
 class FixedTimes:
-    """Freezes block i after the i-th of these steps; blocks beyond their number never freeze."""
+    """Freeze block i after the i-th of these steps; blocks beyond their number never freeze."""
 
     times: tuple[int, ...]
     origin: str
@@ -49,15 +49,15 @@ class FixedTimes:
         """Do nothing: the times are fixed."""
 
     def reason(self, step: int, n_frozen: int) -> str | None:
-        """Say why the next block freezes after this step; None where it does not."""
+        """Return why the next block freezes after this step, or None if it does not."""
         return self.origin if n_frozen < len(self.times) and step >= self.times[n_frozen] else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Give nothing: the times are fixed."""
+        """Return nothing: the times are fixed."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take nothing up."""
+        """Load nothing: the times are fixed."""
 
 
 def plan_of(
@@ -70,21 +70,21 @@ def plan_of(
     all_in_blocks: bool,
     group: ProcessGroup | None,
 ) -> Plan:
-    """Read a schedule.
+    """Turn a schedule into a plan.
 
     Args:
-        schedule: What the user asked for.
-        model: The network, without wrappers.
+        schedule: Schedule as the user passed it.
+        model: Network, without wrappers.
         blocks: Its blocks, from the input on.
-        total_steps: Of the whole training run.
-        clock: Counts what looking at the network costs.
+        total_steps: Number of steps in the whole training run.
+        clock: Clock that counts what observing the network costs.
         all_in_blocks: Whether the blocks hold all that learns, so that the last of them must not freeze.
         group: Processes that train together, and must decide alike.
 
     Raises:
-        InputError: For a schedule that never freezes or freezes everything, times out of order or range.
-        LayerError: For a block that does not exist.
-        UnknownOptionError: For a name that is no schedule.
+        InputError: If the schedule freezes nothing or everything, or its times are out of order or range.
+        LayerError: If it names a block that does not exist.
+        UnknownOptionError: If it is none of the known forms.
     """
     if isinstance(schedule, AdaptiveFreezing):
         n_freezable = len(blocks) - 1 if all_in_blocks else len(blocks)

@@ -1,4 +1,4 @@
-"""What Freeze Training did, and what that saved."""
+"""Summary of Freeze Training: what froze when, and what that saved."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FreezeEvent:
-    """A block froze.
+    """The freezing of a block.
 
     Attributes:
-        block: Which.
-        step: After which step.
-        reason: Why then.
+        block: Name of the block.
+        step: Step after which it froze.
+        reason: Reason why it froze then.
     """
 
     block: str
@@ -31,14 +31,14 @@ class FreezeEvent:
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """Steps during which the same blocks were frozen, and what one of them took.
+    """Steps during which the same blocks were frozen, and the cost of one of them.
 
     Attributes:
-        n_frozen: How many blocks were.
-        n_skipped: How many of them did not even run forward, for their output came from the cache.
-        n_steps: How many steps.
-        seconds_per_step: Median; NaN where none was timed.
-        flops_per_step: Floating-point operations; NaN where they could not be counted.
+        n_frozen: Number of frozen blocks.
+        n_skipped: Number of them that did not run forward, because their output came from the cache.
+        n_steps: Number of steps.
+        seconds_per_step: Median time of a step; NaN if none was timed.
+        flops_per_step: Floating-point operations of a step; NaN if they could not be counted.
     """
 
     n_frozen: int
@@ -54,15 +54,15 @@ class FreezeSummary:
 
     Attributes:
         blocks: All blocks, from the input on.
-        events: What froze, in order.
-        phases: Steps by how many blocks were frozen, with their cost.
+        events: Freezings, in order.
+        phases: Steps by the number of frozen blocks, with their cost.
         baseline_flops_per_step: Floating-point operations of a step with nothing frozen.
-        overhead_flops: Operations of what was no training: snapshots, finding where the frozen prefix ends.
-        overhead_seconds: Its time.
-        n_steps: Steps so far.
-        total_steps: Steps of the whole run.
-        title: The network.
-        notes: What a reader should know, such as why no cache was used.
+        overhead_flops: Floating-point operations that were no training: snapshots, finding the frozen prefix.
+        overhead_seconds: Time of those.
+        n_steps: Number of steps so far.
+        total_steps: Number of steps in the whole run.
+        title: Name of the network's class.
+        notes: Remarks for the reader, such as why no cache was used.
     """
 
     blocks: tuple[Block, ...]
@@ -78,12 +78,12 @@ class FreezeSummary:
 
     @property
     def baseline_seconds_per_step(self) -> float:
-        """Median time of a step before anything froze; NaN where there was none, as in a run resumed without it."""
+        """Median time of a step before anything froze; NaN if none was timed, as in a run resumed without it."""
         return next((p.seconds_per_step for p in self.phases if p.n_frozen == 0), math.nan)
 
     @property
     def seconds_saved(self) -> float:
-        """What the steps would have taken with nothing frozen, less what they took and what freezing itself took."""
+        """Time of the steps with nothing frozen, minus the time they took and the time of freezing itself."""
         saved = [
             phase.n_steps * (self.baseline_seconds_per_step - phase.seconds_per_step)
             for phase in self.phases
@@ -93,22 +93,22 @@ class FreezeSummary:
 
     @property
     def share_of_seconds_saved(self) -> float:
-        """Of the time of all steps with nothing frozen; below 0 where freezing cost more than it saved."""
+        """Share of the time of all steps with nothing frozen; below 0 if freezing cost more than it saved."""
         return self.seconds_saved / (self.baseline_seconds_per_step * self.n_steps) if self.n_steps else math.nan
 
     @property
     def flops_saved(self) -> float:
-        """Floating-point operations saved, likewise."""
+        """Floating-point operations saved, in the same way."""
         saved = [phase.n_steps * (self.baseline_flops_per_step - phase.flops_per_step) for phase in self.phases]
         return sum(saved) - self.overhead_flops
 
     @property
     def share_of_flops_saved(self) -> float:
-        """Of the operations of all steps with nothing frozen."""
+        """Share of the operations of all steps with nothing frozen."""
         return self.flops_saved / (self.baseline_flops_per_step * self.n_steps) if self.n_steps else math.nan
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a block: name, parameters, step after which it froze (missing: it never did), reason."""
+        """Return a row per block: name, parameters, step after which it froze (missing if it never did), reason."""
         import pandas as pd
 
         events = {event.block: event for event in self.events}
@@ -124,13 +124,13 @@ class FreezeSummary:
         return pd.DataFrame(rows).astype({"frozen_after": "Int64"}).set_index("block")
 
     def phases_to_frame(self) -> pd.DataFrame:
-        """Give a row a phase: blocks frozen, blocks skipped, steps, time and operations of a step."""
+        """Return a row per phase: blocks frozen, blocks skipped, steps, time and operations of a step."""
         import pandas as pd
 
         return pd.DataFrame(list(self.phases))
 
     def __str__(self) -> str:
-        """Tell it in plain words."""
+        """Return the summary in plain words."""
         lines = [f"{self.title}, {self.n_steps:,} of {self.total_steps:,} steps"]
         events = {event.block: event for event in self.events}
         width = max(len(block.name) for block in self.blocks)
@@ -146,14 +146,24 @@ class FreezeSummary:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw when each block froze, over what a step took.
+        """Draw how long each block learned; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.freezing import plot_freezing
+        from svcca.plots.freezing_bars import plot_freezing_bars
 
-        return plot_freezing(self, ax)
+        frozen_after = {event.block: event.step for event in self.events}
+        shares = ((self.share_of_seconds_saved, "time"), (self.share_of_flops_saved, "operations"))
+        saved = " and ".join(f"{share:.0%} of {what}" for share, what in shares if not math.isnan(share))
+        return plot_freezing_bars(
+            [block.name for block in self.blocks],
+            [min(frozen_after.get(block.name, self.n_steps), self.n_steps) for block in self.blocks],
+            n_steps=self.n_steps,
+            total_steps=self.total_steps,
+            title=f"{self.title}: {saved} saved" if saved else self.title,
+            ax=ax,
+        )
 
 
 def _amount(value: float, share: float, unit: str) -> str:

@@ -5,7 +5,6 @@ trainer = Trainer(model, arguments, train_dataset=data, callbacks=[FreezeTrainin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,42 +12,30 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from svcca.errors import FileError, InputError, message
-from svcca.freeze.blocks import BlockSpec
-from svcca.freeze.freeze import Cache, FreezeTraining
-from svcca.freeze.schedules import Schedule
+from svcca.integrations.freezing import FreezingCallback
 from svcca.io.files import write_atomically
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
+__all__ = ["FreezeTrainingCallback"]
+
 FILE = "svcca_freeze_training.pt"
-"""What lies in each `checkpoint-500` folder beside the Trainer's own files."""
+"""Name of the state's file in each `checkpoint-500` folder, beside the Trainer's own files."""
 
 
-class FreezeTrainingCallback(TrainerCallback):
-    """Freezes the Trainer's model block by block; saved into the Trainer's checkpoints and resumed from them.
+class FreezeTrainingCallback(FreezingCallback, TrainerCallback):
+    """Freeze the Trainer's model block by block; the Trainer's checkpoints hold and resume its state.
 
     Args:
-        blocks: As for `FreezeTraining`.
-        schedule: As for `FreezeTraining`; the steps are those of the optimiser.
-        cache: As for `FreezeTraining`; the Trainer's loader pads each batch by itself, which makes inputs come again
-            only where all have one length.
-        cache_gib: As for `FreezeTraining`.
+        blocks: Blocks as for `FreezeTraining`. Default: those found in the model.
+        schedule: Schedule as for `FreezeTraining`; its steps are those of the optimiser.
+        cache_gib: Memory as for `FreezeTraining`. Default: 0, no cache. The Trainer's loader pads each batch on its
+            own, so a sample returns unchanged only where all have one length.
 
     Attributes:
-        freezer: The `FreezeTraining`, from the start of training on: for `summary()`.
+        freezer: `FreezeTraining` of this run, with its `summary()`; None before training starts.
     """
-
-    def __init__(
-        self,
-        blocks: Sequence[BlockSpec] | None = None,
-        schedule: Schedule = "linear",
-        *,
-        cache: Cache = None,
-        cache_gib: float = 2.0,
-    ) -> None:
-        self.freezer: FreezeTraining | None = None
-        self._blocks, self._schedule, self._cache, self._cache_gib = blocks, schedule, cache, cache_gib
 
     def on_train_begin(
         self,
@@ -57,27 +44,17 @@ class FreezeTrainingCallback(TrainerCallback):
         control: TrainerControl,
         **given: Any,
     ) -> None:
-        """Find the blocks, and what is frozen already in a resumed run."""
-        self.freezer = FreezeTraining(
-            given["model"],
-            given["optimizer"],
-            self._blocks,
-            self._schedule,
-            total_steps=state.max_steps,
-            cache=self._cache,
-            cache_gib=self._cache_gib,
-            group=_training_group(args),
-        )
-        if state.global_step > 0:
-            self.freezer.load_state_dict(_read(_folder(args, state), args.resume_from_checkpoint))
+        """Find the blocks, and freeze what was frozen before in a resumed run."""
+        group = _training_group(args)
+        resumed = _read(_folder(args, state), args.resume_from_checkpoint) if state.global_step > 0 else None
+        self._start(given["model"], given["optimizer"], state.max_steps, group, resumed)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Count a step of the optimiser."""
-        assert self.freezer is not None, "built when training began"
-        self.freezer.step()
+        """Count the optimiser's steps."""
+        self._count_to(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Put what a resumed run needs into the checkpoint's folder."""
+        """Write the state into the checkpoint's folder."""
         assert self.freezer is not None, "built when training began"
         folder = _folder(args, state)
         if state.is_world_process_zero and folder.is_dir():
@@ -90,7 +67,7 @@ def _folder(args: TrainingArguments, state: TrainerState) -> Path:
 
 
 def _training_group(args: TrainingArguments) -> ProcessGroup | None:
-    """Give the processes that train together; the Trainer shows a callback its model without the wrapper."""
+    """Return the processes that train together; the Trainer shows a callback its model without the wrapper."""
     if args.world_size == 1:
         return None
     if args.ddp_find_unused_parameters is False or args.gradient_checkpointing:
@@ -103,7 +80,7 @@ def _training_group(args: TrainingArguments) -> ProcessGroup | None:
 
 
 def _read(folder: Path, named: str | None) -> dict[str, Any]:
-    """Read the state beside the checkpoint: in the run's own folder, or in the one that the arguments name."""
+    """Read the state from the checkpoint in the run's own folder, or in the folder that the arguments name."""
     paths = [place / FILE for place in (folder, *([Path(named)] if named else []))]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:

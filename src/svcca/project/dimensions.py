@@ -81,14 +81,23 @@ class IntrinsicDimensions:
         return frame.drop(columns=["needed", "value"]) if self.unprojected is None else frame
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a bar a layer: its width, kept rank and what is needed; returns figure and axes.
+        """Draw a bar a layer: its width, kept rank and what is needed; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.projection import plot_dimensions
+        from svcca.plots.dimension_bars import plot_dimension_bars
 
-        return plot_dimensions(self, ax)
+        return plot_dimension_bars(
+            [row.layer for row in self.layers],
+            [row.width for row in self.layers],
+            [row.kept_rank for row in self.layers],
+            [None if self.unprojected is None else row.needed for row in self.layers],
+            kept_label=f"{self.retained_variance:.0%} of variance",
+            needed_label=f"enough to lose at most {self.tolerance:g}\n({self.kind})",
+            title=self.title,
+            ax=ax,
+        )
 
 
 def intrinsic_dimensions(
