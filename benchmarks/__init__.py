@@ -1,1 +1,1 @@
-"""Fixed work, timed beside its floor and beside the paper's procedure: `python -m benchmarks`."""
+"""Time fixed work beside its floor and beside the papers' procedure: `python -m benchmarks`."""

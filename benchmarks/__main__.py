@@ -17,7 +17,7 @@ from svcca.errors import SvccaWarning
 
 
 def main() -> int:
-    """Run what was asked for, print the table, and fail if a number is not the literal version's."""
+    """Run the benchmarks, print the table, and fail if a number differs from the literal version's."""
     options = _parser().parse_args()
     unknown = [name for name in options.names if name not in WORKS]
     if unknown:
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKS)}; default: all")
     parser.add_argument("--size", choices=["quick", "full"], default="full")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=PATH", help=f"also time one of {', '.join(ADAPTERS)}"
     )

@@ -1,4 +1,4 @@
-"""A small network trained on scikit-learn's digits, for layers with the spectra of a real one."""
+"""Train a small network on scikit-learn's digits, for layers with realistic spectra."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def train(n_samples: int, width: int, depth: int, n_checkpoints: int, epochs_bet
     """Train an MLP (Adam) and record every hidden layer at each checkpoint, the last one after training.
 
     Args:
-        n_samples: Rows: the 1,797 digits, repeated and each shifted by up to one pixel.
-        width: Units of each hidden layer.
-        depth: Hidden layers.
-        n_checkpoints: How often to record.
-        epochs_between: Epochs before each record.
+        n_samples: The number of rows: the 1,797 digits, repeated and each shifted by up to one pixel.
+        width: The number of units of each hidden layer.
+        depth: The number of hidden layers.
+        n_checkpoints: The number of recordings.
+        epochs_between: The number of epochs before each recording.
 
     Returns:
         For each checkpoint, layer name -> (n_samples, width) float32, after the ReLU.

@@ -23,7 +23,7 @@ STRIDE = 37
 
 
 def dynamics(size: Size) -> Work:
-    """Pairs with power-law spectra, most directions kept."""
+    """Time pairs with power-law spectra, most directions kept."""
     n, p, kept, depth = SIZES[size]
     layers = list(islice(power_law_layers(2, n, p, kept), depth * (CHECKPOINTS + 1)))
     rows = {f"checkpoint {i // depth} layer {i % depth}": x for i, x in enumerate(layers[:-depth])}
@@ -32,7 +32,7 @@ def dynamics(size: Size) -> Work:
 
 
 def checkpoints(size: Size) -> Work:
-    """Twelve layers at twenty checkpoints against the last: what `learning_dynamics` does after the forward passes."""
+    """Time twelve layers at twenty checkpoints against the last: `learning_dynamics` after the forward passes."""
     n, p, kept, depth, times = MANY[size]
     layers = list(islice(power_law_layers(5, n, p, kept), depth * (times + 1)))
     rows = {f"checkpoint {i // depth} layer {i % depth}": x for i, x in enumerate(layers[:-depth])}
@@ -41,7 +41,7 @@ def checkpoints(size: Size) -> Work:
 
 
 def dynamics_trained(size: Size) -> Work:
-    """Pairs with the spectra of a trained network, few directions kept."""
+    """Time pairs with the spectra of a trained network, few directions kept."""
     n, p, _, depth = SIZES[size]
     *checkpoints, final = digits.train(n, p, depth, CHECKPOINTS + 1, epochs_between=1 if size == "quick" else 2)
     rows = {f"checkpoint {i} {name}": x for i, layers in enumerate(checkpoints) for name, x in layers.items()}
@@ -76,5 +76,5 @@ def _work(
         literal_calls=len(pairs),
         bound=bound,
         least_speedup=least_speedup,
-        notes=(*notes, f"The literal version is timed on one pair a repeat and multiplied by {len(pairs)}."),
+        notes=(*notes, f"The literal version is timed on one pair per repeat and multiplied by {len(pairs)}."),
     )

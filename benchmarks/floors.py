@@ -13,20 +13,20 @@ Floor = Callable[[], object]
 
 
 def centred(x: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Rows less their mean."""
+    """Return the rows less their mean."""
     wide = x.double()
     return (wide - wide.mean(dim=0)).to(dtype)
 
 
 def kept_rank(scatter: Tensor, step: SVDStep) -> int:
-    """Directions that the SVD step keeps."""
+    """Return the number of directions that the SVD step keeps."""
     values = torch.linalg.eigvalsh(scatter).flip(0)
     share = torch.cumsum(values, dim=0) / values.sum()
     return min(int((share < step.retained_variance).sum()) + 1, len(values))
 
 
 def pair(x: Tensor, y: Tensor, step: SVDStep, dtype: torch.dtype = torch.float64, *, weights: bool = False) -> Floor:
-    """Floor of one pair from moments.
+    """Compute the floor of one pair from moments.
 
     Three products over the samples: X'X, Y'Y, X'Y. Two eigendecompositions. Two products that whiten X'Y. One SVD.
     Two products that give the directions in the layers' units, or the one that gives the weights of PWCCA.
@@ -44,16 +44,16 @@ def pair(x: Tensor, y: Tensor, step: SVDStep, dtype: torch.dtype = torch.float64
 
 
 def cka(x: Tensor, y: Tensor) -> Floor:
-    """Floor of linear CKA: the three products over the samples, and their norms."""
+    """Compute the floor of linear CKA: the three products over the samples, and their norms."""
     a, b = centred(x), centred(y)
     return lambda: [torch.linalg.vector_norm(left.mH @ right) for left, right in ((a, b), (a, a), (b, b))]
 
 
 def grid(rows: Sequence[Tensor], columns: Sequence[Tensor], step: SVDStep) -> Floor:
-    """Floor of all pairs of row and column layers with the rows in memory.
+    """Compute the floor of all pairs of row and column layers with the rows in memory.
 
-    A layer: X'X, one eigendecomposition, the basis X W of the samples. All pairs: one product of the bases. A pair:
-    the singular values of its block.
+    For each layer: X'X, one eigendecomposition, the basis X W of the samples. For all pairs: one product of the bases.
+    For each pair: the singular values of its block.
     """
     layers = [centred(x) for x in (*rows, *columns)]
     ranks = [kept_rank(x.mH @ x, step) for x in layers]
@@ -68,6 +68,6 @@ def grid(rows: Sequence[Tensor], columns: Sequence[Tensor], step: SVDStep) -> Fl
 
 
 def _leading(scatter: Tensor, rank: int) -> Tensor:
-    """Eigenvectors over the roots of their eigenvalues."""
+    """Return the leading eigenvectors over the roots of their eigenvalues."""
     values, vectors = torch.linalg.eigh(scatter)
     return vectors[:, -rank:] / values[-rank:].sqrt()

@@ -1,4 +1,4 @@
-"""Convolutional layers by spatial frequency: one pair of maps, and a whole net against another."""
+"""Time convolutional layers by spatial frequency: one pair of maps, and a whole net against another."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ LAYERS = ["conv1", "conv2", "bn1", "pool1", "conv3", "conv4", "conv5", "bn2", "p
 
 
 def fourier(size: Size) -> Work:
-    """SVCCA of two layers of maps over all their shifts, without flattening."""
+    """Time SVCCA of two layers of maps over all their shifts, without flattening."""
     n, c, side = PAIR[size]
     x, y = smooth_maps(n, c, side)
     width = c * side**2
     return Work(
         what=f"{n:,} x {c} x {side} x {side}",
-        ours=lambda: {"svcca": svcca.fourier_cca(x, y).similarity},
+        ours=lambda: {"svcca": svcca.fourier.fourier_cca(x, y).similarity},
         floor=_pair_floor(x, y),
         literal=lambda _: {"svcca": literal.fourier_svcca(x, y)},
         tolerance=1e-4,
         bound=2,
         notes=(
-            f"Flattened, the covariance would be {width:,} x {width:,}, {8 * width**2 / 2**30:,.2g} GiB a layer. The "
-            "literal version takes every frequency's SVD and CCA in turn, the DFT in float64.",
+            f"Flattened, the covariance would be {width:,} x {width:,}, {8 * width**2 / 2**30:,.2g} GiB per layer. The "
+            "literal version computes the SVD and CCA of every frequency in turn, and the DFT in float64.",
         ),
     )
 
 
 def fourier_net(size: Size) -> Work:
-    """Twelve layers of the paper's conv net against those of another seed, from the live nets."""
+    """Time twelve layers of the paper's conv net against those of another seed, from the live nets."""
     n, width = NET[size]
     nets = [paper_net(seed, width) for seed in (0, 1)]
     images, _ = smooth_maps(min(n, 250), 3, 32)
@@ -65,12 +65,12 @@ def fourier_net(size: Size) -> Work:
         literal_calls=144,
         tolerance=1e-4,
         warm_up=False,
-        notes=("The floor is the forward passes alone; the literal version is timed on one pair of the largest maps.",),
+        notes=("The floor is only the forward passes; the literal version is timed on one pair of the largest maps.",),
     )
 
 
 def smooth_maps(n: int, c: int, side: int) -> tuple[Tensor, Tensor]:
-    """Two layers of maps, float32, that share part of their variation; the spectrum falls as natural images' does."""
+    """Draw two layers of maps, float32, that share part of their variation, with a spectrum like natural images'."""
     generator = torch.Generator().manual_seed(4)
     grid = torch.fft.fftfreq(side)[:, None].square() + torch.fft.rfftfreq(side).square()
     decay = 1 / (1 / side + grid.sqrt())
@@ -85,7 +85,7 @@ def smooth_maps(n: int, c: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def paper_net(seed: int, width: int) -> nn.Sequential:
-    """Conv net of the paper (width 64), untrained."""
+    """Build the conv net of the paper (width 64), untrained."""
     torch.manual_seed(seed)
 
     def conv(c_in: int) -> nn.Module:
@@ -102,12 +102,12 @@ def paper_net(seed: int, width: int) -> nn.Sequential:
 
 
 def _pair_floor(x: Tensor, y: Tensor) -> Callable[[], object]:
-    """The DFT, three products at each frequency, two eigendecompositions, two products that whiten, the SVDs."""
+    """Run the DFT, three products at each frequency, two eigendecompositions, two whitening products, and the SVDs."""
     grid = FrequencyGrid.of(tuple(x.shape[2:]))
     c = x.shape[1]
 
     def floor() -> object:
-        xx, yy, xy = torch.zeros(3, grid.n_frequencies, c, c, dtype=torch.complex128)
+        xx, yy, xy = torch.zeros(3, grid.n_kept, c, c, dtype=torch.complex128)
         for parts in zip(x.split(FLOOR_BATCH), y.split(FLOOR_BATCH), strict=True):
             spectra = [torch.fft.rfftn(maps, dim=(2, 3), norm="ortho").flatten(2).permute(2, 0, 1) for maps in parts]
             a, b = (each.index_select(0, grid.half).to(torch.complex128) for each in spectra)

@@ -1,4 +1,4 @@
-"""Layers with a power-law spectrum that share part of their variation, from a seed."""
+"""Draw layers with a power-law spectrum that share part of their variation, from a seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def decay(width: int, kept: int, share: float = 0.99) -> float:
-    """Exponent a for which `kept` of `width` variances i^(-2a) first hold the share.
+    """Return the exponent a for which `kept` of `width` variances i^(-2a) first hold the share.
 
-    It lies in the middle of those that do, so that no rounding moves the cut.
+    It is the middle of those exponents, so rounding does not move the cut.
     """
     return (_least_decay(width, kept, share) + _least_decay(width, kept - 1, share)) / 2
 
 
 def _least_decay(width: int, kept: int, share: float) -> float:
-    """Least exponent for which as few as `kept` directions hold the share."""
+    """Return the least exponent for which as few as `kept` directions hold the share."""
     index = torch.arange(1, width + 1, dtype=torch.float64)
     low, high = 0.0, 8.0
     for _ in range(60):
@@ -29,17 +29,17 @@ def _least_decay(width: int, kept: int, share: float) -> float:
 
 
 def power_law_layers(seed: int, n_samples: int, width: int, kept: int, *, mixing: float = 0.6) -> Iterator[Tensor]:
-    """Endless layers (n_samples, width), float32, each with its own rotation, means and noise.
+    """Yield layers (n_samples, width) without end, float32, each with its own rotation, means and noise.
 
     Singular values fall as i^-a, with a such that `kept` directions hold 99% of the variance, to the last one exactly:
     the columns are made orthonormal first. Canonical correlations of two layers lie around `mixing` squared and above.
 
     Args:
-        seed: Of everything.
-        n_samples: Rows.
-        width: Units.
-        kept: Directions that hold 99% of the variance.
-        mixing: Weight of what all layers share.
+        seed: The seed of all draws.
+        n_samples: The number of rows.
+        width: The number of units.
+        kept: The number of directions that hold 99% of the variance.
+        mixing: The weight of what all layers share.
     """
     shared = _gaussian(seed, 0, n_samples, width)
     spectrum = torch.arange(1, width + 1, dtype=torch.float64) ** -decay(width, kept) * n_samples**0.5

@@ -1,7 +1,7 @@
-"""The papers' procedures as they write them down: one pair at a time, NumPy, float64, nothing shared.
+"""The papers' procedures taken literally: one pair at a time, NumPy, float64, nothing shared.
 
-The SVD is that of an array (units, samples), as in the paper's text and the tutorials to its code; in NumPy it takes
-about 1.5 times as long as the transpose's.
+The SVD is that of an array (units, samples), as in the paper's text and the tutorials to its code. In NumPy it takes
+about 1.5 times as long as the SVD of the transpose.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Array = npt.NDArray[np.float64]
 
 
 def svcca(x: Tensor, y: Tensor) -> float:
-    """SVD of each layer, cut at 99% of the variance, then the mean correlation of the projections."""
+    """Truncate the SVD of each layer at 99% of the variance, then return the mean correlation of the projections."""
     _, rho = _cca(_svd_step(_centred(x)), _svd_step(_centred(y)))
     return float(rho.mean())
 
 
 def fourier_svcca(x: Tensor, y: Tensor, share: float = 0.99) -> float:
-    """SVD and CCA of the DFT at every frequency of the plane, one after the other; the cut is over all together."""
+    """Compute SVD and CCA of the DFT at every frequency of the plane in turn, truncated over all together."""
     a, b = (np.fft.fft2(_channels_centred(maps), norm="ortho") for maps in (x, y))
     height, width = a.shape[2:]
     places = [(i, j) for i in range(height) for j in range(width)]
@@ -40,7 +40,7 @@ def fourier_svcca(x: Tensor, y: Tensor, share: float = 0.99) -> float:
 
 
 def pwcca(x: Tensor, y: Tensor) -> float:
-    """CCA of the whole layers, correlations weighted by how much of x (not wider than y) each variate accounts for."""
+    """Return the mean correlation, weighted by how much of x (not wider than y) each variate accounts for."""
     centred = _centred(x)
     variates, rho = _cca(centred, _centred(y))
     h, _ = np.linalg.qr(variates)
@@ -49,7 +49,7 @@ def pwcca(x: Tensor, y: Tensor) -> float:
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
-    """|X^T Y|^2 / (|X^T X| |Y^T Y|)."""
+    """Return |X^T Y|^2 / (|X^T X| |Y^T Y|)."""
     a, b = _centred(x), _centred(y)
     return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
 
@@ -71,7 +71,7 @@ def _svd_step(x: Array, share: float = 0.99) -> Array:
 
 
 def _cca(x: Array, y: Array) -> tuple[Array, Array]:
-    """Canonical variates of x and the correlations, through the covariance of all columns."""
+    """Return the canonical variates of x and the correlations, from the covariance of all columns."""
     p = x.shape[1]
     covariance = np.cov(np.concatenate([x, y], axis=1), rowvar=False)
     root_x, root_y = _inverse_root(covariance[:p, :p]), _inverse_root(covariance[p:, p:])

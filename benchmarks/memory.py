@@ -1,4 +1,4 @@
-"""Peak memory of one piece of work in a process of its own: `python -m benchmarks.memory NAME SIZE`."""
+"""Measure the peak memory of one piece of work in its own process: `python -m benchmarks.memory NAME SIZE`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from svcca.errors import SvccaWarning
 
 
 def peak_growth(name: str, size: str) -> int:
-    """Bytes by which resident memory rose at its peak above what held the inputs, in a fresh process."""
+    """Return the bytes by which peak resident memory exceeds that of the inputs, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.memory", name, size]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

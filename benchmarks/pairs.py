@@ -1,4 +1,4 @@
-"""One pair of layers: SVCCA in both precisions, a wide one, PWCCA, CKA, and every measure at once."""
+"""Time one pair of layers: SVCCA in both precisions, a wide pair, PWCCA, CKA, and every measure at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _layers(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, str]:
 
 
 def pair(size: Size) -> Work:
-    """SVCCA of two layers."""
+    """Time SVCCA of two layers."""
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what,
@@ -39,7 +39,7 @@ def pair(size: Size) -> Work:
 
 
 def pair_float32(size: Size) -> Work:
-    """SVCCA of two layers with the products over samples in float32."""
+    """Time SVCCA of two layers with the products over samples in float32."""
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what + ", float32 products",
@@ -53,7 +53,7 @@ def pair_float32(size: Size) -> Work:
 
 
 def wide_pair(size: Size) -> Work:
-    """SVCCA of two layers almost as wide as there are samples."""
+    """Time SVCCA of two layers almost as wide as there are samples."""
     x, y, what = _layers(WIDE[size])
     return Work(
         what=what,
@@ -65,29 +65,29 @@ def wide_pair(size: Size) -> Work:
 
 
 def pwcca(size: Size) -> Work:
-    """Projection-weighted CCA of two layers."""
+    """Time projection-weighted CCA of two layers."""
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what,
-        ours=lambda: {"pwcca": svcca.pwcca(x, y).similarity},
+        ours=lambda: {"pwcca": svcca.measures.pwcca(x, y).similarity},
         floor=floors.pair(x, y, WHOLE, weights=True),
         literal=lambda _: {"pwcca": literal.pwcca(x, y)},
     )
 
 
 def cka(size: Size) -> Work:
-    """Linear CKA of two layers."""
+    """Time linear CKA of two layers."""
     x, y, what = _layers(SIZES[size])
     return Work(
         what=what,
-        ours=lambda: {"linear_cka": svcca.linear_cka(x, y).similarity},
+        ours=lambda: {"linear_cka": svcca.measures.linear_cka(x, y).similarity},
         floor=floors.cka(x, y),
         literal=lambda _: {"linear_cka": literal.linear_cka(x, y)},
     )
 
 
 def all_measures(size: Size) -> Work:
-    """Every measure that needs no rows from one decomposition, against SVCCA alone, its directions included."""
+    """Time every measure that needs no rows, from one decomposition, against SVCCA alone with its directions."""
     x, y, what = _layers(SIZES[size])
     names = [name for name, measure in svcca.MEASURES.items() if not measure.needs_rows]
 
@@ -96,9 +96,9 @@ def all_measures(size: Size) -> Work:
 
     return Work(
         what=f"{what}, {len(names)} measures",
-        ours=lambda: {name: float(value) for name, value in svcca.similarities(x, y, names).items()},
+        ours=lambda: {name: float(value) for name, value in svcca.measures.similarities(x, y, names).items()},
         floor=lambda: svcca.svcca(x, y).x_directions,
         literal=paper,
         bound=1.3,
-        notes=("The floor is svcca.svcca and its directions; the literal version: svcca, pwcca and linear_cka only.",),
+        notes=("The floor is svcca.svcca and its directions; the literal version: only svcca, pwcca and linear_cka.",),
     )

@@ -1,4 +1,4 @@
-"""Other libraries on the same pair, where they are installed or checked out; none of their code is here."""
+"""Time other libraries on the same pair, where they are installed or checked out; none of their code is here."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Array = npt.NDArray[Any]
 
 
 def peer(name: str, path: str) -> Callable[[Array, Array], float]:
-    """Give a library's SVCCA of two arrays.
+    """Return a function that computes a library's SVCCA of two arrays.
 
     Args:
         name: One of `ADAPTERS`.
-        path: Folder to import it from; empty where it is installed.
+        path: The folder to import it from; empty if it is installed.
 
     Raises:
-        ValueError: For a name without an adapter.
-        ImportError: If it cannot be imported.
+        ValueError: If there is no adapter of this name.
+        ImportError: If the library cannot be imported.
     """
     if name not in ADAPTERS:
         raise ValueError(f"--peer: expected one of {', '.join(ADAPTERS)}; got {name!r}.")
@@ -35,7 +35,7 @@ def peer(name: str, path: str) -> Callable[[Array, Array], float]:
 
 
 def _google_svcca(library: Any, x: Array, y: Array) -> float:
-    """Its tutorial: units in rows, a plain SVD of each layer, then `get_cca_similarity`."""
+    """Follow its tutorial: units in rows, a plain SVD of each layer, then `get_cca_similarity`."""
     cut = [_svd_step(x).T, _svd_step(y).T]
     found = library.get_cca_similarity(*cut, epsilon=1e-10, compute_dirns=False, verbose=False)
     return float(np.mean(found["cca_coef1"]))
@@ -46,7 +46,7 @@ def _anatome(library: Any, x: Array, y: Array) -> float:
 
 
 def _cca_zoo(library: Any, x: Array, y: Array) -> float:
-    """Its CCA (version 4) after a plain SVD step."""
+    """Run its CCA (version 4) after a plain SVD step."""
     cut = [_svd_step(x), _svd_step(y)]
     model = library.CCA(n_components=min(layer.shape[1] for layer in cut))
     return float(model.fit(cut).score(cut))

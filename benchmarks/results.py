@@ -1,4 +1,4 @@
-"""What a run found: figures with the machine they were taken on, as a table and as JSON."""
+"""Report the results of a run, with the machine, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class PeerTime:
-    """Another library on the same two layers: seconds, and the number it gives."""
+    """Another library on the same two layers: its seconds and its number."""
 
     name: str
     seconds: float
@@ -27,7 +27,7 @@ class PeerTime:
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of one benchmark; times are in seconds, the single ones medians. The other fields are those of `Work`."""
+    """Results of one benchmark; times are in seconds, single ones are medians. The other fields are those of `Work`."""
 
     name: str
     what: str
@@ -50,12 +50,12 @@ class Result:
 
     @property
     def agrees(self) -> bool:
-        """Whether our numbers are the literal version's."""
+        """Return whether our numbers agree with the literal version's."""
         return self.difference <= self.tolerance
 
 
 def machine() -> dict[str, object]:
-    """Hardware, load and versions that the figures hold for."""
+    """Return the hardware, load and versions that the results hold for."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -73,13 +73,13 @@ def machine() -> dict[str, object]:
 
 
 def write(path: Path, results: Sequence[Result], size: str, where: dict[str, object]) -> None:
-    """Write the figures as JSON."""
+    """Write the results as JSON."""
     document = {"machine": where, "size": size, "results": [asdict(result) for result in results]}
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Lay the figures out; a bound that is missed is red, `~` marks a literal time that is scaled from a part."""
+    """Return the table of results: a missed bound is red, `~` marks a literal time that is scaled from a part."""
     columns = ("work", "size", "ours", "floor", "ratio", "literal", "speed-up", "peak memory", "difference")
     grid = Table(*columns, title="Medians of wall time; ratio: ours / floor, bound in brackets")
     for r in results:
@@ -104,5 +104,5 @@ def _judged(text: str, bound: float | None, kept: bool) -> str:
 
 
 def duration(value: float) -> str:
-    """Seconds in a fitting unit."""
+    """Format seconds in a suitable unit."""
     return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"

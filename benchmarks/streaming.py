@@ -1,4 +1,4 @@
-"""Two layers that never lie in memory: batches of 4,096 rows out of a small pool, folded in one pass."""
+"""Time two layers that are never in memory: batches of 4,096 rows from a small pool, folded in one pass."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ BATCH = 4_096
 
 
 class Columns(nn.Module):
-    """Some columns of the input: a layer whose activations cost nothing to compute."""
+    """Select columns of the input: a layer whose activations cost nothing to compute."""
 
     def __init__(self, start: int, width: int) -> None:
         super().__init__()
         self.columns = slice(start, start + width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, p + q) -> (n, width)."""
+        """Map (n, p + q) to (n, width)."""
         return x[:, self.columns]
 
 
 def streaming(size: Size) -> Work:
-    """One pass over all samples."""
+    """Time one pass over all samples."""
     return _work(size, 1)
 
 
 def streaming_tenth(size: Size) -> Work:
-    """The same over a tenth of the samples: the peak memory should be the same."""
+    """Time a tenth of the samples: the peak memory should be the same."""
     return _work(size, 10)
 
 
@@ -68,8 +68,8 @@ def _work(size: Size, part: int) -> Work:
         bound=1.3,
         warm_up=part > 1,
         notes=(
-            f"The pool of {pool_rows:,} rows goes round {n // pool_rows} times: the literal version is timed on one "
-            "round and multiplied, for it could not hold all rows. The floor is the three Gram products alone.",
+            f"The pool of {pool_rows:,} rows is used {n // pool_rows} times: the literal version is timed on one "
+            "round and multiplied, because it could not hold all rows. The floor is only the three Gram products.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Time a piece of work, its floor in the same breath, and then the literal version."""
+"""Time a piece of work together with its floor, and then the literal version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def seconds(run: Callable[[], T]) -> tuple[float, T]:
-    """Wall time of a call, and what it returned."""
+    """Return the wall time of a call, and what it returned."""
     start = time.perf_counter()
     value = run()
     return time.perf_counter() - start, value
@@ -26,7 +26,7 @@ def seconds(run: Callable[[], T]) -> tuple[float, T]:
 def measure(
     name: str, build: Callable[[Size], Work], size: Size, repeats: int, peers: Mapping[str, Callable[..., float]]
 ) -> Result:
-    """Run one benchmark; the ratio is the median over repeats of ours / floor, timed one right after the other."""
+    """Run one benchmark; the ratio is the median over repeats of ours / floor, timed back to back."""
     memory = peak_growth(name, size)  # before this process holds anything
     work = build(size)
     if work.warm_up:

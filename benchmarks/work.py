@@ -1,4 +1,4 @@
-"""What a benchmark is: the same answer reached three ways, and the bounds it is held to."""
+"""Define a benchmark: the same answer computed in three ways, and the bounds it must meet."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Work:
     """One piece of fixed work.
 
     Attributes:
-        what: Sizes in words.
+        what: The sizes in words.
         ours: The library's own call.
-        floor: The bare products and factorisations that the answer cannot do without, in the library's dtype, on data
-            that are centred and converted already.
+        floor: The bare products and factorisations that no solution can avoid, in the library's dtype, on data that
+            are already centred and converted.
         literal: The paper's procedure in NumPy, once; repeat i may take another of the pairs.
-        literal_calls: How many such calls the whole work takes, where it is timed on a part of it.
-        tolerance: How far the literal version's numbers may differ.
-        bound: Highest ratio of our time to the floor's that the project allows itself.
-        least_speedup: Lowest speed-up over the literal version that it asks for.
-        warm_up: Whether to run once untimed first; not where a run takes long enough to hide a first call.
-        pair: Two float32 layers to give to other libraries, or None.
-        notes: What a reader of the figures must know.
+        literal_calls: The number of such calls in the whole work, if only a part of it is timed.
+        tolerance: The largest allowed difference from the literal version's numbers.
+        bound: The highest allowed ratio of our time to the floor's.
+        least_speedup: The lowest allowed speed-up over the literal version.
+        warm_up: Whether to run once untimed first; not needed if a run is long enough to hide a first call.
+        pair: Two float32 layers for other libraries, or None.
+        notes: Remarks that a reader of the results needs.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""All benchmarks by name."""
+"""All benchmarks, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers converge first on CIFAR-10: in a small residual net, and in the paper's conv net, a quarter as wide?
+"""Which layers converge first on CIFAR-10? In a small residual net, or in the paper's conv net a quarter as wide.
 
 python examples/cifar10_learning_dynamics.py FOLDER [residual|conv [EPOCHS [N_TRAIN [SEED]]]]  # holds the parquet file
 """

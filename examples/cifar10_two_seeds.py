@@ -1,4 +1,4 @@
-"""Two seeds of the paper's conv net, narrowed to a quarter and trained briefly on CIFAR-10, layer against layer.
+"""Compare two seeds of the paper's conv net, a quarter as wide and trained briefly on CIFAR-10, layer by layer.
 
 python examples/cifar10_two_seeds.py FOLDER [EPOCHS [N_TRAIN]]    # FOLDER holds train-*.parquet and test-*.parquet
 """

@@ -1,4 +1,4 @@
-"""Make a small net on the bundled digits smaller still: each layer sees its inputs through the directions that matter.
+"""Compress a small net on the bundled digits: each layer reads its inputs through the directions that matter.
 
 python examples/compress.py
 """
@@ -39,7 +39,7 @@ for _ in range(12):
 net.eval()
 
 n_before, before = sum(p.numel() for p in net.parameters()), accuracy(net)
-print(f"whole: {n_before:,} parameters, accuracy {before:.3f}")
+print(f"uncompressed: {n_before:,} parameters, accuracy {before:.3f}")
 lost = {}
 for against in ("logits", "pca", "weights"):
     smaller = svcca.compress(net, IMAGES[TRAIN], layers=["6", "8", "10"], ratio=0.15, against=against)
@@ -50,6 +50,6 @@ best = svcca.compress(net, IMAGES[TRAIN], max_loss=0.01, evaluate=accuracy)
 print(f"at most 0.01 lost: {sum(p.numel() for p in best.parameters()):,} parameters, accuracy {accuracy(best):.3f}")
 torch.save(best.state_dict(), "smaller.pt")
 again = svcca.load_compressed(network(), "smaller.pt").eval()
-assert accuracy(again) == accuracy(best) >= before - 0.01, "it loses no more than it may, and is read back"
-assert sum(p.numel() for p in best.parameters()) < n_before / 2, "and is less than half as large"
-assert lost["logits"] <= lost["weights"], "what the logits need keeps more accuracy than what the weights hold"
+assert accuracy(again) == accuracy(best) >= before - 0.01, "it loses at most 0.01, and loading restores it"
+assert sum(p.numel() for p in best.parameters()) < n_before / 2, "and it is less than half as large"
+assert lost["logits"] <= lost["weights"], "directions from the logits keep more accuracy than the SVD of the weights"

@@ -1,4 +1,4 @@
-"""Convolutional layers compared exactly: by frequency what flattening every shift of every image would give.
+"""Compare convolutional layers exactly: by frequency, as if every shift of every image were flattened.
 
 python examples/fourier_exact.py
 """
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import svcca
-from svcca.plots.fourier import plot_covariances, plot_frequency_map
+from svcca.fourier.covariances import channel_covariances
 
 warnings.simplefilter("ignore", svcca.SvccaWarning)
 digits = load_digits()
@@ -49,8 +49,8 @@ with torch.no_grad():
 for left, right, row, column in ((x[0], y[0], 2, 2), (x[1], y[0], 0, 2)):
     flattened = svcca.cca(left, right).similarity
     print(f"{matrix.row_labels[row]} x {matrix.column_labels[column]}, {len(shifts):,} shifted images: {flattened:.6f}")
-    assert abs(flattened - matrix.values[row, column]) < 1e-4, "the two ways agree to float32"
+    assert abs(flattened - matrix.values[row, column]) < 1e-4, "the two agree to float32"
 
-plot_covariances(IMAGES)[0].savefig("covariance.png")
+channel_covariances(IMAGES).plot()[0].savefig("covariance.png")
 maps = [layer[:400].unflatten(1, (6, 8, 8)) for layer in (x[1], y[1])]
-plot_frequency_map(svcca.fourier_cca(*maps))[0].savefig("frequencies.png")
+svcca.fourier.fourier_cca(*maps).plot()[0].savefig("frequencies.png")

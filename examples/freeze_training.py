@@ -41,7 +41,7 @@ def train(schedule):
 never_before_the_end, _ = train([TOTAL - 1])
 linear, summary = train("linear")
 probe = IMAGES[N_TRAIN:][:200]
-adaptive, found = train(svcca.AdaptiveFreezing(probe, threshold=0.95, start=0.25))
+adaptive, found = train(svcca.freeze.AdaptiveFreezing(probe, threshold=0.95, start=0.25))
 print(summary, found, sep="\n\n")
 print(f"accuracy: {never_before_the_end:.3f} unfrozen, {linear:.3f} linear, {adaptive:.3f} adaptive")
 summary.plot()[0].savefig("freeze_training.png")

@@ -38,4 +38,4 @@ print("rank correlation of depth with the step of convergence:", dynamics.depth_
 dynamics.plot()[0].savefig("learning_dynamics.png")
 dynamics.plot_panes()[0].savefig("learning_dynamics_panes.png")
 middle = len(dynamics.steps) // 2
-assert (dynamics.curves[middle] > dynamics.curves[0]).all(), "halfway every layer is nearer its end than at the start"
+assert (dynamics.curves[middle] > dynamics.curves[0]).all(), "halfway, every layer is nearer its end than at the start"

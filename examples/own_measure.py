@@ -1,4 +1,4 @@
-"""A measure of your own, and everything that takes a measure taking it."""
+"""Define a measure of your own, and use it wherever a measure is accepted."""
 
 from math import pi
 
@@ -23,8 +23,8 @@ rng = np.random.default_rng(0)
 first = rng.normal(size=(2000, 6))
 second = np.tanh(first @ rng.normal(size=(6, 6))) + 0.3 * rng.normal(size=(2000, 6))
 
-both = svcca.similarities(first, second, ["cca", MeanAngle()])
-test = svcca.permutation_test(first, second, measure=MeanAngle(), n_permutations=99)
+both = svcca.measures.similarities(first, second, ["cca", MeanAngle()])
+test = svcca.measures.permutation_test(first, second, measure=MeanAngle(), n_permutations=99)
 found = svcca.compare({"first": first, "second": second}, measure=[MeanAngle(), "linear_cka"])
 page = found["mean_angle"].report("own_measure.html")
 

@@ -1,4 +1,4 @@
-"""Project a layer of a small net for the bundled digits on few directions: how many does it need?
+"""Project a layer of a small net, trained on the bundled digits, onto few directions: how many does it need?
 
 python examples/projection.py
 """
@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import svcca
+from svcca.project import distributedness
 
 digits = load_digits()
 IMAGES = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
@@ -44,15 +45,15 @@ print(*found.values(), sep="\n")
 curve = svcca.projection_curve(net, layer, found, None, accuracy)
 curve.plot()[0].savefig("projection_curve.png")
 needed = curve.neurons_needed(tolerance=0.01)
-print(curve.to_frame().round(3).to_string(), f"accuracy {curve.unprojected:.3f}; within one point from", sep="\n")
+print(curve.to_frame().round(3).to_string(), f"accuracy {curve.unprojected:.3f}; within one point from k =", sep="\n")
 print(*(f"  {k} {kind}" for kind, k in needed.items()), sep="\n")
 
-parts = svcca.distributedness(net, layer, found["PLS with the logits"], [4, 8, 16], [8, 16, 32], accuracy)
+parts = distributedness(net, layer, found["PLS with the logits"], [4, 8, 16], [8, 16, 32], accuracy)
 parts.plot()[0].savefig("distributedness.png")
 print(parts.to_frame().round(3).to_string())
 dimensions = svcca.intrinsic_dimensions(net, IMAGES[:N_TRAIN], ["0", "4"], accuracy)
 dimensions.plot()[0].savefig("dimensions.png")
 print(dimensions.to_frame().to_string())
 
-assert 3 * needed["PLS with the logits"] <= needed["neurons of largest activation"], "directions, not neurons"
-assert parts.to_frame().loc[16, 8] < curve.unprojected - 0.1, "and no few neurons carry them"
+assert 3 * needed["PLS with the logits"] <= needed["neurons of largest activation"], "far fewer directions than neurons"
+assert parts.to_frame().loc[16, 8] < curve.unprojected - 0.1, "and the directions do not sit in a few neurons"

@@ -1,4 +1,4 @@
-"""Activations that were captured elsewhere: arrays from any framework, saved once, compared in Python or by command."""
+"""Compare saved activations: arrays from any framework, in Python or on the command line."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""A Hugging Face encoder, its own batches: padding is left out by the attention mask, so it changes nothing."""
+"""Compare Hugging Face encoders on their own batches: the attention mask excludes padding, so it changes nothing."""
 
 import numpy as np
 import torch

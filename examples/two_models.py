@@ -1,4 +1,4 @@
-"""Ten lines on your own model: any two torch modules and a loader. Here two classifiers of the bundled digits."""
+"""Compare your own models in ten lines: any two torch modules and a loader. Here, two digit classifiers."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -31,4 +31,4 @@ print(matrix.to_frame().round(3))
 print("chance:", matrix.chance.round(3).tolist(), "ranks:", [layer.rank for layer in matrix.rows])
 print("wrote", matrix.report("two_models.html"))
 
-assert (matrix.values > matrix.chance + 0.2).all(), "two nets that learned one task agree far beyond chance"
+assert (matrix.values > matrix.chance + 0.2).all(), "two nets trained on one task agree far beyond chance"

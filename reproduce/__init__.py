@@ -1,1 +1,1 @@
-"""The papers' experiments on real data, by the library's public names alone."""
+"""Reproduce the papers' experiments on real data, with the library's public names only."""

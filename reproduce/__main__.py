@@ -26,7 +26,7 @@ Preset = Annotated[
 
 def main(
     figures: Annotated[
-        list[str], typer.Argument(metavar="list | all | train | NAME ...", help="Which figures; train: their nets.")
+        list[str], typer.Argument(metavar="list | all | train | NAME ...", help="The figures; train: their nets.")
     ],
     data: Annotated[
         Path | None, typer.Option(envvar="SVCCA_DATA", help="Folder with CIFAR-10 and WikiText-2; quick needs none.")
@@ -41,8 +41,8 @@ def main(
 ) -> None:
     """Reproduce figures of Raghu et al. (2017) and Morcos et al. (2018), and judge their claims.
 
-    What was trained or analysed before, in this folder and with these settings, is not done again: a run that was
-    interrupted goes on where it stopped.
+    Nets and analyses that already exist in this folder with these settings are reused, so an interrupted run resumes
+    where it stopped.
     """
     console = Console(soft_wrap=not os.isatty(1))
     if figures == ["list"]:

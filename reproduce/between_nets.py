@@ -1,4 +1,4 @@
-"""Distances between all nets of a set, layer by layer, and intervals for numbers whose pairs share nets."""
+"""Compute distances between all nets of a set, layer by layer, and intervals for pairs that share nets."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Matrices = dict[str, dict[str, list[list[float]]]]
 
 
 def distances(nets: Iterable[nn.Module], inputs: Tensor, layers: Sequence[str] = tuple(LAYERS)) -> Matrices:
-    """Compare each net with each other one, in every layer, over the same images; maps are averaged over space.
+    """Compare each net with every other one, in every layer, over the same images; maps are averaged over space.
 
     Returns:
-        For each layer two symmetric matrices (n_nets, n_nets) as lists: "distance", 1 less PWCCA (the mean of both
-        readings), and "chance", that distance for unrelated layers.
+        For each layer two symmetric matrices (n_nets, n_nets) as lists: "distance", 1 - PWCCA (the mean of both
+        readings), and "chance", the distance of unrelated layers.
     """
     rows = [captured(net, inputs, layers) for net in nets]
     return {layer: of_rows([net[layer] for net in rows]) for layer in layers}
 
 
 def captured(net: nn.Module, inputs: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Give the rows (n_images, n_units) of some layers; maps are averaged over space."""
+    """Return the rows (n_images, n_units) of some layers; maps are averaged over space."""
     return svcca.activations(net, inputs, layers=list(layers), progress=False)
 
 
 def of_rows(rows: Sequence[Any]) -> dict[str, list[list[float]]]:
-    """Compare one layer of many nets, each an array (n_samples, n_units): each is decomposed once.
+    """Compare one layer of many nets, each an array (n_samples, n_units) that is decomposed once.
 
-    A constant layer has no direction that could be shared: its distance to every other, and chance's, is 1.
+    A constant layer has no direction to share: its distance to every other layer is 1, and so is that of chance.
     """
     n = len(rows)
     found = {"distance": 1.0 - np.eye(n), "chance": 1.0 - np.eye(n)}
@@ -50,36 +50,36 @@ def of_rows(rows: Sequence[Any]) -> dict[str, list[list[float]]]:
 
 
 def array(matrices: Mapping[str, Mapping[str, Any]], what: str = "distance") -> np.ndarray[Any, Any]:
-    """Give the matrices of all layers as one array (n_layers, n_nets, n_nets)."""
+    """Return the matrices of all layers as one array (n_layers, n_nets, n_nets)."""
     return np.array([layer[what] for layer in matrices.values()])
 
 
 def within(matrix: np.ndarray[Any, Any], nets: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Mean over all pairs of different nets; matrices (..., n_nets, n_nets) give (...)."""
+    """Return the mean over all pairs of different nets; matrices (..., n_nets, n_nets) become (...)."""
     first, second = np.triu_indices(len(nets), 1)
     part = np.asarray(nets)
     return np.asarray(matrix)[..., part[first], part[second]].mean(axis=-1)  # type: ignore[no-any-return]
 
 
 def across(matrix: np.ndarray[Any, Any], nets: Sequence[int], others: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Mean over all pairs of one of these nets and one of the others."""
+    """Return the mean over all pairs of one of these nets and one of the others."""
     return np.asarray(matrix)[..., np.asarray(nets)[:, None], np.asarray(others)].mean(axis=(-2, -1))  # type: ignore[no-any-return]
 
 
 def jackknife(n: int, statistic: Callable[[list[int]], float]) -> list[float]:
-    """Give one value for each seed of a number that is computed from pairs of seeds.
+    """Return one value per seed of a statistic that is computed from pairs of seeds.
 
     A mean over pairs of n nets has fewer than n (n - 1) / 2 independent values, since pairs share nets; the means of
     each net's own pairs hang together, too, and would give an interval about half as wide as it has to be. The
     pseudo-values n t - (n - 1) t_i, t_i the number without seed i, can be taken as independent (Tukey 1958).
 
     Args:
-        n: How many seeds there are.
-        statistic: The number, from the seeds that are left in; at least two of them.
+        n: The number of seeds.
+        statistic: A function that computes the statistic from the seeds left in, at least two.
 
     Returns:
-        One pseudo-value a seed; for fewer than three seeds the number itself, alone. They may lie outside the range of
-        the number.
+        One pseudo-value per seed, possibly outside the range of the statistic; for fewer than three seeds, the
+        statistic alone.
     """
     whole = float(statistic(list(range(n))))
     if n < 3:

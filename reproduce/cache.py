@@ -1,4 +1,4 @@
-"""What has been computed before, keyed by its whole configuration: trained weights, and numbers of an analysis."""
+"""Keep what has been computed, keyed by its whole configuration: trained weights and the numbers of an analysis."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch import Tensor
 from reproduce.errors import ReproduceError, message
 
 VERSION = 1
-"""Of what is stored. Raised whenever the same configuration would give another result: nets, data, training."""
+"""Version of the stored results. Raise it when the same configuration would give other nets, data or training."""
 
 LATER = {"later": True}
 """Metadata of a field that was added to a configuration later; see `plain`."""
 
 
 class Cache:
-    """Results in a folder that is there, each named by a hash of its configuration, which it also carries.
+    """Results in an existing folder, each named by a hash of its configuration, which it also contains.
 
     A file is written beside its place and moved there when it is complete, so that an interrupted run or a full disk
     leaves nothing that would be read. One of another version, or one that cannot be read, is made again.
@@ -36,12 +36,12 @@ class Cache:
         self._say = say
 
     def path(self, name: str, config: dict[str, Any], suffix: str) -> Path:
-        """Where the result of this configuration lies, or will lie."""
+        """Return the path of the result of this configuration, whether or not it exists."""
         key = hashlib.sha256(_canonical(config).encode()).hexdigest()[:16]
         return self.folder / f"{name}-{key}{suffix}"
 
     def values(self, name: str, config: dict[str, Any], make: Callable[[], Any]) -> tuple[Any, bool]:
-        """Give plain data (as JSON holds it) of a configuration, and whether it was there already."""
+        """Return the plain data (as JSON holds it) of a configuration, and whether it was there already."""
         path = self.path(name, config, ".json")
         if path.exists():
             with suppress(ValueError, OSError):
@@ -57,7 +57,7 @@ class Cache:
     def tensors(
         self, name: str, config: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
     ) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
-        """Give tensors by name and plain facts about them, and whether they were there already."""
+        """Return tensors by name and plain facts about them, and whether they were there already."""
         path = self.path(name, config, ".safetensors")
         if path.exists():
             with suppress(SafetensorError, OSError, ValueError), safe_open(path, "pt") as file:
@@ -81,7 +81,7 @@ class Cache:
         return None
 
     def _say_again(self, path: Path) -> None:
-        self._say(f"{path.name} is from another version, or damaged: made again")
+        self._say(f"{path.name} is damaged or from another version; it is computed again")
 
 
 def plain(value: Any) -> Any:
@@ -104,7 +104,7 @@ def write(path: Path, fill: Callable[[Path], Any]) -> Path:
     """Let `fill` write a temporary file beside `path`, then move it there; nothing stays behind if it fails.
 
     Raises:
-        ReproduceError: If it cannot be written; the file is named.
+        ReproduceError: If the file cannot be written; the message names it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:

@@ -1,4 +1,4 @@
-"""The verdict on a claim: a statistic for each seed, its interval, and the threshold that decides."""
+"""Judge a claim: a statistic for each seed, its interval, and the threshold that decides."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ UNBOUNDED = (-math.inf, math.inf)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One claim, judged.
+    """A claim and its verdict.
 
     Attributes:
         claim: What the paper says.
-        statistic: What the number is, in words.
-        values: The statistic, one for each seed; a single one where there is no randomness.
-        threshold: What it is held against.
-        above: Whether the claim holds at and above the threshold; otherwise at and below it.
-        limits: What values the statistic can take at all.
-        exact: Whether a single value decides, because nothing about it is random.
+        statistic: A description of the statistic.
+        values: The statistic for each seed; a single value where there is no randomness.
+        threshold: The value that the statistic is compared with.
+        above: Whether the claim holds at and above the threshold; otherwise it holds at and below.
+        limits: The range of the statistic.
+        exact: Whether a single value decides, because nothing is random.
     """
 
     claim: str
@@ -37,12 +37,12 @@ class Finding:
 
     @property
     def mean(self) -> float:
-        """Mean over seeds."""
+        """Return the mean over seeds."""
         return float(np.mean(self.values))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the mean over seeds, by Student's t; unbounded for a single seed that is not exact."""
+        """Return the 95% interval of the mean over seeds (Student's t); unbounded for one seed that is not exact."""
         if self.exact:
             return min(self.values), max(self.values)
         half = half_width(self.values)
@@ -50,7 +50,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """Give "holds" or "does not hold" if the whole interval lies on one side, otherwise "not decided"."""
+        """Return "holds" or "does not hold" if the whole interval lies on one side, otherwise "not decided"."""
         low, high = self.interval if self.above else (-self.interval[1], -self.interval[0])
         threshold = self.threshold if self.above else -self.threshold
         if low >= threshold:
@@ -58,7 +58,7 @@ class Finding:
         return FAILS if high < threshold else OPEN
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; a bound that is infinite is null."""
+        """Return plain data for JSON; an infinite bound becomes null."""
         plain = asdict(self) | {"mean": self.mean, "interval": self.interval, "verdict": self.verdict}
         return plain | {key: [_finite(bound) for bound in plain[key]] for key in ("interval", "limits")}
 
@@ -73,19 +73,19 @@ def judge(
     limits: tuple[float, float] = UNBOUNDED,
     exact: bool = False,
 ) -> Finding:
-    """Hold the statistic of a claim against a threshold.
+    """Compare the statistic of a claim with a threshold.
 
     Args:
-        claim: What the paper says, in a sentence.
-        statistic: What the number is, in words.
-        values: One number for each seed, or one number alone.
-        above: The claim holds if the statistic is at least this; give this or `below`.
-        below: The claim holds if the statistic is at most this.
-        limits: What values the statistic can take.
-        exact: Nothing is random: all values must pass, and one is enough.
+        claim: The claim of the paper, in a sentence.
+        statistic: A description of the statistic.
+        values: One number for each seed, or a single number.
+        above: The smallest value for which the claim holds. Pass either this or `below`.
+        below: The largest value for which the claim holds.
+        limits: The range of the statistic.
+        exact: Whether nothing is random: all values must pass, and one is enough.
 
     Raises:
-        ValueError: If a value is not finite or out of its limits, or if not just one threshold is given.
+        ValueError: If a value is not finite or outside its limits, or unless exactly one threshold is given.
     """
     if (above is None) == (below is None):
         raise ValueError(f"judge {statistic!r}: expected one of above and below; got {above} and {below}")
@@ -109,7 +109,7 @@ def judge(
 
 
 def half_width(values: Any) -> float:
-    """Half of the 95% interval of a mean, by Student's t; infinite for fewer than two values."""
+    """Return half of the 95% interval of a mean (Student's t); infinite for fewer than two values."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return math.inf

@@ -1,4 +1,4 @@
-"""Whether distances between things fall into clusters: average linkage, silhouettes, and what one cloud would give."""
+"""Test whether distances fall into clusters: average linkage, silhouettes, and what a single cloud would give."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def best_clusters(matrix: Array) -> tuple[float, Array]:
         matrix: Distances (n, n), symmetric, n >= LEAST.
 
     Returns:
-        Mean silhouette in [-1, 1], and each point's cluster (n,), 1 up to the number of clusters.
+        The mean silhouette in [-1, 1], and each point's cluster (n,), from 1 to the number of clusters.
     """
     symmetric = _symmetric(matrix)
     tree = linkage(squareform(symmetric, checks=False), "average")
@@ -40,7 +40,7 @@ def best_clusters(matrix: Array) -> tuple[float, Array]:
 
 
 def cloud_silhouettes(matrix: Array, n_draws: int, seed: int) -> list[float]:
-    """Draw as many points from one cloud without clusters, as long in each direction; the best silhouette of each draw.
+    """Return the best silhouettes of as many points from one cloud without clusters, equally long in each direction.
 
     The directions are those of classical scaling (Torgerson 1952). Along those that stand out of permuted distances
     the points are spread evenly (the reference of Tibshirani, Walther & Hastie 2001), so that nets which change
@@ -60,7 +60,7 @@ def cloud_silhouettes(matrix: Array, n_draws: int, seed: int) -> list[float]:
 
 
 def _spread(matrix: Array, generator: np.random.Generator) -> tuple[Array, float]:
-    """Variance along each direction that stands out, and the variance of all others together."""
+    """Return the variance along each direction that stands out, and the variance of all others together."""
     n = len(matrix)
     upper = np.triu_indices(n, 1)
     values = _variances(_symmetric(matrix))
@@ -74,14 +74,14 @@ def _spread(matrix: Array, generator: np.random.Generator) -> tuple[Array, float
 
 
 def _variances(distances: Array) -> Array:
-    """Variances of the points that have these distances, largest first; negative where no points could have them."""
+    """Return the variances of points at these distances, largest first; negative where no such points exist."""
     n = len(distances)
     centring = np.eye(n) - 1 / n
     return np.linalg.eigvalsh(-0.5 * centring @ distances**2 @ centring)[::-1] / (n - 1)
 
 
 def share_explained(labels: Array, values: Array) -> float:
-    """Share of the variance of a number that lies between clusters, adjusted for how many clusters there are.
+    """Return the share of a number's variance that lies between clusters, adjusted for the number of clusters.
 
     1 - (n - 1) / (n - k) times the share within (Ezekiel 1930): 0 on average for clusters at random, at most 1.
     """
@@ -93,7 +93,7 @@ def share_explained(labels: Array, values: Array) -> float:
 
 
 def ordered(matrix: Array, labels: Array) -> Array:
-    """Give the order of the tree's leaves, which keeps each cluster together."""
+    """Return the order of the tree's leaves, which keeps each cluster together."""
     leaves: Array = leaves_list(linkage(squareform(_symmetric(matrix), checks=False), "average", optimal_ordering=True))
     _, first = np.unique(labels[leaves], return_index=True)
     assert (np.diff(labels[leaves]) != 0).sum() == len(first) - 1

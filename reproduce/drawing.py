@@ -1,4 +1,4 @@
-"""How all figures of the gallery look."""
+"""Style all figures of the gallery alike."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 100
-"""Of what is committed; a figure of 9 x 4 inches is about 60 kB."""
+"""Resolution of the committed pictures; a figure of 9 x 4 inches is about 60 kB."""
 
 
 def new_figure(width: float = 9.0, height: float = 3.6) -> Figure:
-    """Open a figure outside pyplot, so that nothing global is left behind."""
+    """Create a figure outside pyplot, so that nothing global is left behind."""
     return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 
 def tidy(ax: Axes) -> Axes:
-    """Take away the frame's upper and right side."""
+    """Remove the upper and right sides of the frame."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

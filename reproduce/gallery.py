@@ -16,10 +16,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def page(folder: Path) -> str:
-    """Give the text of the page.
+    """Return the text of the page.
 
     Args:
-        folder: Holds NAME.json for each figure, and its remark in remarks/NAME.md.
+        folder: The folder with NAME.json for each figure, and its remark in remarks/NAME.md.
     """
     records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     for record in records:
@@ -51,7 +51,7 @@ def _value(claim: dict[str, Any]) -> str:
 
 
 def _plain(number: float) -> str:
-    """Three significant digits, without an exponent where that is short."""
+    """Return three significant digits, without an exponent where that is short."""
     return f"{number:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""The conv nets from their second pooling on: what the layers below give is computed once, and projected many times.
+"""Run conv nets from their second pooling on: the output of the layers below is computed once and projected often.
 
 Each net is taken with the net of the next seed. Directions come from training images, accuracy from test images.
 """
@@ -19,6 +19,7 @@ from reproduce.cache import plain
 from reproduce.data.images import Images
 from reproduce.shared_nets import SharedNets
 from reproduce.study import EVALUATED, Settings, Study, Trained
+from svcca.project import LayerDirections
 
 FIRST = "flat"
 """The units of pool2 as a vector, with which a head begins."""
@@ -40,12 +41,12 @@ class Heads:
     """The upper layers of two nets.
 
     Attributes:
-        net: Of the one that is looked at, from the units of pool2 on.
+        net: The upper layers of the net under study, from the units of pool2 on.
         other: The same layers of the net of another seed.
-        seen: What both heads are given for training images, in batches of (its own, the other's).
-        inputs: What `net` is given for test images.
-        labels: Theirs.
-        n_below: Parameters of the layers below.
+        seen: The inputs of both heads for training images, in batches of (its own, the other's).
+        inputs: The inputs of `net` for test images.
+        labels: The labels of the test images.
+        n_below: The number of parameters of the layers below.
     """
 
     net: nn.Sequential
@@ -70,7 +71,7 @@ class Heads:
         """Run either head on its own part of a batch of `seen`."""
         return net(batch[1] if net is self.other else batch[0])
 
-    def directions(self, layer: str, kind: str) -> svcca.LayerDirections:
+    def directions(self, layer: str, kind: str) -> LayerDirections:
         """Find directions of a layer by CCA with the other net, or by CCA or PLS with the logits."""
         against = self.other if kind == TWO_SEEDS else "logits"
         method = "pls" if kind == PLS else "cca"
@@ -79,12 +80,12 @@ class Heads:
         )
 
     def accuracy(self, net: nn.Module) -> float:
-        """Share of the test images that a head classifies right."""
+        """Return the share of the test images that a head classifies correctly."""
         with torch.no_grad():
             return float((net(self.inputs).argmax(1) == self.labels).double().mean())
 
     def accuracy_from(self, layer: str) -> Callable[[nn.Module], float]:
-        """Give an evaluation that runs a head from this layer on; what lies below does not change, and is run once."""
+        """Return an evaluation that runs a head from this layer on; the layers below do not change and run once."""
         place = place_of(self.net, layer)
         with torch.no_grad():
             inputs = self.net[:place](self.inputs)
@@ -98,7 +99,7 @@ class Heads:
 
 
 def pairs(study: Study) -> Iterator[tuple[dict[str, Any], Callable[[], Heads]]]:
-    """Give for each seed what decides its results, and the heads of its net and the next one, made when asked for."""
+    """Return for each seed what decides its results, and a function that makes the heads of its net and the next."""
     settings: HeadSettings = study.settings
     images = settings.nets.images(study)
     nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
@@ -109,7 +110,7 @@ def pairs(study: Study) -> Iterator[tuple[dict[str, Any], Callable[[], Heads]]]:
 
 
 def place_of(net: nn.Sequential, layer: str) -> int:
-    """Give the place of a layer in a sequence."""
+    """Return the index of a layer in a sequence."""
     return [name for name, _ in net.named_children()].index(layer)
 
 
@@ -120,27 +121,27 @@ def cut(net: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def counts(width: int, per_octave: int) -> list[int]:
-    """Give numbers of directions up to the width, so many to each doubling, a tenth of the width among them."""
+    """Return numbers of directions up to the width, so many per doubling, including a tenth of the width."""
     rising = 2 ** np.arange(0, np.log2(width), 1 / per_octave)
     return sorted({*np.rint(rising).astype(int).tolist(), tenth(width), width})
 
 
 def tenth(width: int) -> int:
-    """Give a tenth of a layer's width: the upper end of the 5 to 10% that the paper keeps."""
+    """Return a tenth of a layer's width: the upper end of the 5 to 10% that the paper keeps."""
     return round(width / 10)
 
 
 def projected(
     study: Study, config: dict[str, Any], heads: Callable[[], Heads], layer: str, per_octave: int
 ) -> dict[str, Any]:
-    """Give the accuracy with a layer projected on k directions, over k, a line a kind; two figures share it.
+    """Return the accuracy with a layer projected onto k directions, over k, for each kind; two figures share it.
 
     Args:
-        study: Of either figure.
-        config: Which nets, images and seed.
-        heads: Gives the heads of that seed; called if this has not been computed before.
-        layer: Which layer.
-        per_octave: How many k to each doubling.
+        study: The study of either figure.
+        config: The nets, images and seed.
+        heads: A function that returns the heads of that seed; called if this has not been computed before.
+        layer: The layer that is projected.
+        per_octave: The number of k per doubling.
 
     Returns:
         "width", "ks" (n_ks,), "unprojected" accuracy, "curves" by kind (n_ks,), "needed": by kind the k from which on

@@ -1,4 +1,4 @@
-"""Which modules stand for the layers of the papers' plots, and how deep they lie."""
+"""Name the modules behind the layers of the papers' plots, and compute their depths."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ CONV_HIDDEN = {
     "relu6": "fc1",
     "relu7": "fc2",
 }
-"""Hidden layers with weights of the conv net: module, and what the papers call it; in order."""
+"""Hidden layers of the conv net that have weights, in order: the module, and its name in the papers."""
 CONV_PLOTTED = ("relu1", "relu2", "bn1", "pool1", "relu3", "relu4", "relu5")
 CONV_PLOTTED += ("bn2", "pool2", "relu6", "bn3", "relu7", "bn4", "out")
 """The fourteen layers of the papers' plots of the conv net."""
 
 
 def residual_hidden(blocks: int) -> dict[str, str]:
-    """Hidden layers of the residual net with so many blocks a group: after its first layer, each block, and fc."""
+    """Return the residual net's hidden layers for so many blocks a group: the first, each block, and fc."""
     names = [f"block{number + 1}" for number in range(3 * blocks)]
     return {"relu1": "conv1"} | {name: name for name in names} | {"relu2": "fc"}
 
 
 def residual_depths(blocks: int) -> np.ndarray[Any, Any]:
-    """Depth of each of these as a share of all layers with weights; a block has two, and the output is the last."""
+    """Return the depth of each as a share of all layers with weights; a block has two, and the output is the last."""
     before = np.array([1, *range(3, 6 * blocks + 2, 2), 6 * blocks + 2])
     return before / (6 * blocks + 3)
 
 
 def conv_depths() -> np.ndarray[Any, Any]:
-    """Depth of each hidden layer of the conv net as a share of all layers with weights, the output being the last."""
+    """Return the depth of each hidden layer of the conv net as a share of all layers with weights, output included."""
     return np.arange(1, len(CONV_HIDDEN) + 1) / (len(CONV_HIDDEN) + 1)

@@ -36,7 +36,7 @@ class StackedLSTM(nn.Module):
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Give logits (n, length, n_words) of the word that follows each of the words (n, length)."""
+        """Return logits (n, length, n_words) of the word that follows each of the words (n, length)."""
         states = self.embedding(words)
         for name in self.lstms:
             states, _ = self.get_submodule(name)(states)
@@ -77,11 +77,11 @@ class LanguageModels:
     training: Training
 
     def text(self, study: Study) -> Text:
-        """Read the text that they are trained and evaluated on."""
+        """Read the text for training and evaluation."""
         return study.text(self.n_words, self.n_train, self.n_valid)
 
     def train(self, study: Study, text: Text, n_layers: int, seed: int) -> Trained:
-        """Train a net with a seed, or take it from the cache; its facts say the perplexity on the validation text."""
+        """Train a net with a seed, or take it from the cache; its facts include the validation perplexity."""
 
         def build() -> nn.Module:
             return StackedLSTM(text.n_words, self.width, n_layers).to(study.device)

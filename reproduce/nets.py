@@ -32,7 +32,7 @@ class ResidualBlock(nn.Sequential):
     """Two convolutions beside a shortcut without weights (He et al. 2016): every second pixel, zeros for channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the shortcut to what the layers give."""
+        """Add the shortcut to the output of the layers."""
         y = super().forward(x)
         if y.shape == x.shape:
             return relu(y + x)
@@ -68,8 +68,8 @@ class Net:
 
     Attributes:
         kind: "conv" or "residual".
-        width: Channels of its first layer.
-        blocks: Of each group of a residual net.
+        width: The number of channels of its first layer.
+        blocks: The number of blocks in each group of a residual net.
     """
 
     kind: str = "conv"

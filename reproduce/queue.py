@@ -1,7 +1,7 @@
-"""The trainings of a preset, one after the other, in the order of what they are worth for their hours.
+"""Run the trainings of a preset one after the other, those of most value per hour first.
 
-What the cache has is skipped, and a training that was interrupted goes on at its last saved epoch, so that the queue
-can be stopped and started at any time. Figures find the nets that it has trained in the cache.
+Results in the cache are skipped, and an interrupted training resumes at its last saved epoch, so the queue can be
+stopped and started at any time. Figures find the trained nets in the cache.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def entries(preset: str, cache: Path, data: Path | None, say: Callable[[str], No
 
     Args:
         preset: One of `study.PRESETS`.
-        cache: Folder of trained nets; made if it is not there.
-        data: Folder with CIFAR-10; the quick preset needs none.
-        say: Prints a line if a result in the cache is of no use.
+        cache: The folder of trained nets; created if it does not exist.
+        data: The folder with CIFAR-10; the quick preset needs none.
+        say: A function that prints a line if a result in the cache cannot be used.
 
     Raises:
         ReproduceError: If there is no such preset, or data cannot be read.
@@ -50,7 +50,7 @@ def entries(preset: str, cache: Path, data: Path | None, say: Callable[[str], No
 
 
 def train(queue: list[Entry], cache: Path, say: Callable[[str], None]) -> None:
-    """Train what is not done; say a line for each training, also for those that are.
+    """Run the trainings that are not done, and report every training in one line.
 
     Raises:
         ReproduceError: If another process trains the queue of this cache.
@@ -78,9 +78,9 @@ def described(entry: Entry, facts: dict[str, Any]) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let no other process train the queue of this cache.
+    """Prevent other processes from training the queue of this cache.
 
-    The system lifts the lock when the process ends, also when it is killed.
+    The system releases the lock when the process ends, even if it is killed.
     """
     with (folder / LOCK).open("a+") as file:
         try:

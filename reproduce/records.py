@@ -1,4 +1,4 @@
-"""What is kept of a run of a figure: claims with their verdicts, settings, hardware, seconds; and its pictures."""
+"""Keep the record of a run: claims with their verdicts, settings, hardware and seconds; and its pictures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from reproduce.study import Outcome, Study
 
 @dataclass(frozen=True)
 class Record:
-    """One run of one figure, as its JSON file holds it."""
+    """A run of a figure, as its JSON file holds it."""
 
     plain: dict[str, Any]
 
     @classmethod
     def of(cls, study: Study, title: str, items: tuple[int, ...], outcome: Outcome, seconds: float) -> Record:
-        """Gather all that a reader needs to judge the verdicts."""
+        """Collect everything a reader needs to judge the verdicts."""
         plain = {"name": study.name, "title": title, "items": list(items), "preset": study.preset}
         plain |= {"claims": [finding.to_dict() for finding in outcome.findings]}
         plain |= {"figures": [_file(study.name, part) for part in outcome.figures]}
@@ -43,7 +43,7 @@ class Record:
 
 
 def pooled(warnings: list[str]) -> list[str]:
-    """Give one warning of each kind: those that differ in their numbers and in what they are about are counted."""
+    """Return one warning of each kind, with a count of those that differ only in their numbers and subjects."""
     kinds: dict[str, list[str]] = {}
     for text in warnings:
         _, _, what = text.rpartition(": ") if text.count(": ") == 1 else ("", "", text)
@@ -52,7 +52,7 @@ def pooled(warnings: list[str]) -> list[str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """Name the machine and the versions that numbers came from."""
+    """Return the machine and the versions that the numbers come from."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     found = {
         "processor": _processor(),

@@ -19,7 +19,7 @@ from reproduce.study import PRESETS, Study, heard
 
 
 def names() -> list[str]:
-    """Give every figure's name, in the order of the papers' items."""
+    """Return the names of all figures, in the order of the papers' items."""
     found = [module.name for module in pkgutil.iter_modules(figures.__path__)]
     return sorted(found, key=lambda name: load(name).ITEMS)
 
@@ -28,7 +28,7 @@ def load(name: str) -> Any:
     """Import the module of a figure.
 
     Raises:
-        ReproduceError: If there is none of this name; the closest ones are listed.
+        ReproduceError: If there is no figure of this name; the message lists the closest names.
     """
     known = [module.name for module in pkgutil.iter_modules(figures.__path__)]
     if name not in known:
@@ -38,14 +38,14 @@ def load(name: str) -> Any:
                 "reproduce",
                 f"the name of a figure, such as {close}",
                 repr(name),
-                "List them by: python -m reproduce list",
+                "List them with: python -m reproduce list",
             )
         )
     return import_module(f"reproduce.figures.{name}")
 
 
 def title(name: str) -> str:
-    """Give the first line of a figure's docstring."""
+    """Return the first line of a figure's docstring."""
     return str(load(name).__doc__).splitlines()[0].rstrip(".")
 
 

@@ -23,7 +23,7 @@ class SharedNets:
     residual_training: Training
 
     def images(self, study: Study) -> Images:
-        """Read the images that they are trained and tested on."""
+        """Read the images for training and testing."""
         return study.images(self.n_train, self.n_test)
 
     def train_conv(self, study: Study, images: Images, seed: int) -> Trained:

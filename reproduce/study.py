@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -27,6 +24,7 @@ from reproduce.data.text import Text
 from reproduce.nets import Net
 from reproduce.training import Run, State, Training, fit, forked_rng, translated, translations
 from svcca import SvccaWarning
+from svcca.progress import track
 
 PRESETS = ("quick", "cpu", "cpu2", "full")
 EVALUATED = 500
@@ -35,7 +33,7 @@ EVALUATED = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of a figure for one preset; each figure adds what it needs. Plain values only: they are kept in the record."""
+    """Settings of a figure for one preset; each figure adds its own. Plain values only: they are kept in the record."""
 
     seeds: int = 3
 
@@ -63,7 +61,7 @@ class Trained:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images that the trained net classifies right."""
+        """Return the share of the test images that the trained net classifies correctly."""
         return float(self.facts["accuracy"])
 
     def net(self, step: int | None = None) -> Any:
@@ -99,7 +97,7 @@ class Study:
         preset: "quick" (bundled data), "cpu", "cpu2" (nets that the queue trains) or "full".
         settings: The figure's own, for this preset.
         data: Folder with CIFAR-10 and WikiText-2.
-        cache: Of trained nets and of analyses, shared by all figures.
+        cache: The cache of trained nets and of analyses, shared by all figures.
         say: Prints a line of progress.
         device: Where nets are trained and data lie.
     """
@@ -122,13 +120,13 @@ class Study:
         return range(self.settings.seeds)
 
     def images(self, n_train: int, n_test: int) -> Images:
-        """Give labelled images: digits for the quick preset, CIFAR-10 otherwise."""
+        """Return labelled images: digits for the quick preset, CIFAR-10 otherwise."""
         if self.preset == "quick":
             return image_data.digits(n_train, n_test)
         return image_data.cifar10(self.data, n_train, n_test).to(self.device)
 
     def text(self, n_words: int, n_train: int, n_valid: int) -> Text:
-        """Give text: made up for the quick preset, WikiText-2 otherwise."""
+        """Return a text: made up for the quick preset, WikiText-2 otherwise."""
         if self.preset == "quick":
             return text_data.made_up(n_words, n_train, n_valid)
         return text_data.wikitext2(self.data, n_words, n_train, n_valid)
@@ -189,9 +187,9 @@ class Study:
             config: Everything that decides the result: net, training, data, seed.
             build: Gives the net with fresh weights from torch's global generator, which is seeded before.
             batches: Gives the batches of an epoch from a generator.
-            loss: Of the net on a batch.
+            loss: The loss of the net on a batch.
             training: How.
-            seed: Of weights and order.
+            seed: The seed of the weights and the order.
             facts: Plain numbers about the trained net (in evaluation mode), kept with it.
         """
 
@@ -201,7 +199,7 @@ class Study:
                 net = build()
             title = f"{name}, seed {seed}"
             partial = self.cache.path(name, config, ".partial")
-            run = fit(net, batches, loss, training, seed, partial=partial, track=self.track, title=title)
+            run = fit(net, batches, loss, training, seed, partial=partial, track=track, title=title)
             about = {"seconds": run.seconds, "losses": run.losses} | facts(net.eval())
             self.say(f"{title}: " + ", ".join(f"{k} {v:.3f}" for k, v in about.items() if isinstance(v, float)))
             return _flat(run), about
@@ -211,10 +209,10 @@ class Study:
         return Trained(_by_step(tensors), build, about)
 
     def analysis(self, part: str, config: dict[str, Any], make: Callable[[], Any], *, of: str | None = None) -> Any:
-        """Give plain data that an analysis makes, or made in an earlier run; as JSON holds it (tuples are lists).
+        """Return the plain data of an analysis, new or from an earlier run, as JSON holds it (tuples are lists).
 
         Args:
-            part: Which analysis of this figure, also the name of its file.
+            part: The name of the analysis within this figure, and of its file.
             config: Everything that decides the result: settings, seed, data.
             make: Computes it. Nets that it needs are trained or taken from the cache before: the time that they took
                 would count in each analysis.
@@ -236,17 +234,8 @@ class Study:
         self.warnings += [text for text in stored["warnings"] if text not in self.warnings]
         return stored["values"]
 
-    def track(self, items: Iterable[Any], title: str) -> Iterator[Any]:
-        """Iterate with a progress bar where standard error is a terminal."""
-        if not sys.stderr.isatty():
-            yield from items
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            yield from bar.track(items, description=title)
-
     def config(self, **others: Any) -> dict[str, Any]:
-        """Give what decides an analysis, as plain data: the settings less the number of seeds, and what is added."""
+        """Return what decides an analysis, as plain data: the settings without the number of seeds, and additions."""
         return {key: value for key, value in plain(self.settings).items() if key != "seeds"} | others
 
 
@@ -271,12 +260,12 @@ def heard() -> Iterator[list[str]]:
 
 
 def classification_loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross-entropy of a batch of images and labels, in float32 whatever the net computes in."""
+    """Return the cross-entropy of a batch of images and labels, in float32 whatever the net computes in."""
     return cross_entropy(net(batch[0]).float(), batch[1])
 
 
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images that are classified right."""
+    """Return the share of images that are classified correctly."""
     with torch.no_grad():
         right = [
             (net(x).argmax(1) == y).sum() for x, y in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True)
@@ -285,7 +274,7 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def with_labels(images: Images, labels: Tensor, name: str) -> Images:
-    """Give the same images with other training labels."""
+    """Return the same images with other training labels."""
     return replace(images, train_labels=labels, name=f"{images.name} {name}")
 
 

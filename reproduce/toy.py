@@ -23,7 +23,7 @@ GRID = torch.linspace(-1, 1, 401)[:, None]
 
 
 def targets(x: Tensor) -> Tensor:
-    """Give the four functions of the input, (n, 1) -> (n, 4), each between -1 and 1."""
+    """Return the four functions of the input, (n, 1) -> (n, 4), each between -1 and 1."""
     return torch.cat([torch.sin(2 * math.pi * x), 2 * x**2 - 1, 2 * x.abs() - 1, torch.cos(3 * math.pi * x)], 1)
 
 
@@ -60,12 +60,12 @@ def random_inputs(n: int, seed: int) -> Tensor:
 
 
 def rows_of(net: nn.Module, inputs: Tensor) -> npt.NDArray[np.float64]:
-    """Give the last hidden layer, (n, width)."""
+    """Return the last hidden layer, (n, width)."""
     return svcca.activations(net, inputs, layers=LAST_HIDDEN)[LAST_HIDDEN].double().numpy()
 
 
 def output_of(net: nn.Module) -> npt.NDArray[np.float64]:
-    """Give the outputs on the grid, (n, 4)."""
+    """Return the outputs on the grid, (n, 4)."""
     with torch.no_grad():
         return net(GRID).double().numpy()
 

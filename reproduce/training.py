@@ -1,4 +1,4 @@
-"""One training loop for all: deterministic, interruptible, keeping snapshots on the way."""
+"""Train any net with one loop: deterministic, interruptible, with snapshots on the way."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def fit(
     Args:
         net: With its first weights; left in training mode.
         batches: Gives the batches of an epoch, always as many, from a generator of that epoch.
-        loss: Of the net on a batch.
+        loss: The loss of the net on a batch.
         training: How.
-        seed: Of the order of the batches, and of dropout.
+        seed: The seed of the order of the batches, and of dropout.
         partial: Where the state of an unfinished run is kept; removed at the end.
         track: Iterates with a progress bar.
-        title: What the progress bar says.
+        title: The title of the progress bar.
     """
     net.to(memory_format=training.layout)
     device = next(net.parameters()).device.type
@@ -155,12 +155,12 @@ def fit(
 
 
 def forked_rng() -> AbstractContextManager[None]:
-    """Give torch's global generators back as they were, on all devices."""
+    """Restore torch's global generators on exit, on all devices."""
     return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def translations(n: int, most: int, generator: torch.Generator) -> Tensor:
-    """Draw for each of n images how far it is moved up and left, plus `most`: whole numbers (2, n) up to 2 `most`."""
+    """Draw for each of n images its shift up and left, plus `most`: whole numbers (2, n) up to 2 `most`."""
     if not most:
         return torch.zeros(2, n, dtype=torch.int64)
     return torch.randint(0, 2 * most + 1, (2, n), generator=generator)
@@ -208,7 +208,7 @@ def _save(run: Run, parts: dict[str, Any], partial: Path, config: dict[str, Any]
 
 
 def _resume(run: Run, parts: dict[str, Any], partial: Path, config: dict[str, Any]) -> None:
-    """Go on from what an interrupted run left; what is damaged or of another configuration is not used."""
+    """Resume from the state of an interrupted run; ignore it if it is damaged or of another configuration."""
     try:
         stored = torch.load(partial, weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, UnpicklingError):

@@ -20,9 +20,9 @@ class Transformer:
     """A Llama of Hugging Face's: normed before each block, rotary positions, gated MLPs, words in and out tied.
 
     Attributes:
-        width: Of a token; the MLPs are 8/3 as wide.
-        n_layers: Blocks of attention and MLP.
-        context: Tokens that it sees at most.
+        width: The width of a token; the MLPs are 8/3 as wide.
+        n_layers: The number of blocks of attention and MLP.
+        context: The largest number of tokens that it sees.
     """
 
     width: int = 128
@@ -69,9 +69,9 @@ class Transformer:
 
 
 def last_hidden(net: nn.Module, words: Tensor) -> Tensor:
-    """Give the last hidden state (n_windows, context, width), of which the logits are a linear image.
+    """Return the last hidden state (n_windows, context, width), of which the logits are a linear image.
 
-    CCA with the one is CCA with the other, since both span the same space; the logits are many times as wide.
+    CCA with the hidden state is CCA with the logits, since both span the same space; the logits are many times as wide.
     """
     found: Tensor = net.get_submodule("model")(input_ids=words).last_hidden_state
     return found

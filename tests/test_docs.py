@@ -3,11 +3,13 @@
 import doctest
 import importlib
 import re
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import rooms
 import svcca
 
 ROOT = Path(__file__).parents[1]
@@ -61,14 +63,19 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+CALLABLE = (type, types.FunctionType)
+ROOMS = ("core", "measures", "fourier", "compare", "project", "compress", "freeze")
+
+
 def has(name: str) -> bool:
-    """Whether a name exists: an attribute in `svcca`, `Class.field` included, or one below `svcca.core` or `svcca.measures`."""
+    """Whether a name exists: in `svcca` or a room's `__all__` (`Class.field` included), or below `room.module`."""
     parts = name.split(".")
-    if parts[0] in ("core", "measures"):
+    if parts[0] in ROOMS:
         length = 2 if len(parts) > 1 else 1
         owner, parts = importlib.import_module(".".join(["svcca", *parts[:length]])), parts[length:]
     else:
-        owner = svcca
+        rooms = [svcca, *(importlib.import_module(f"svcca.{room}") for room in ROOMS)]
+        owner = next((room for room in rooms if parts[0] in room.__all__), svcca)
     for part in parts:
         if part in getattr(owner, "__dataclass_fields__", {}):
             return part == parts[-1]  # fields without a default are no attributes of the class
@@ -127,7 +134,7 @@ def test_every_call_in_the_table_of_measures_gives_that_measure() -> None:
     rows = table(MEASURES_PAGE.read_text(encoding="utf-8"), "name", "call", "formula", "symmetric")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(400, 4)), rng.normal(size=(400, 3))
-    scope = {name: getattr(svcca, name) for name in svcca.__all__} | {"svcca": svcca, "x": x, "y": y}
+    scope = {name: getattr(svcca.measures, name) for name in svcca.measures.__all__} | {"svcca": svcca, "x": x, "y": y}
     for row in rows:
         (name,), (call,) = names(row[0]), names(row[1])
         result = eval(call, scope)
@@ -138,9 +145,14 @@ def test_every_call_in_the_table_of_measures_gives_that_measure() -> None:
 def test_every_public_name_has_an_entry_in_the_docs() -> None:
     text = "\n".join(code(page.read_text(encoding="utf-8")) for page in PAGES)
     # As `name`, `Name.field`, svcca.name or name(...): a word of a comment is no entry.
-    entry = r"`{0}\b|\bsvcca\.{0}\b|(?<![\w.]){0}\("
-    missing = [name for name in svcca.__all__ if not re.search(entry.format(name), text)]
-    assert missing == []
+    entry = r"`{0}\b|\bsvcca\.(?:\w+\.)?{0}\b|(?<![\w.]){0}\("
+    public = {name: getattr(svcca, name) for name in svcca.__all__}
+    for room in ("measures", "fourier", "compare", "project", "compress", "freeze"):
+        module = importlib.import_module(f"svcca.{room}")
+        # Aliases of types, such as `Ranks`, are described where an argument takes them.
+        public |= {name: value for name in module.__all__ if isinstance(value := getattr(module, name), CALLABLE)}
+    assert len(public) > 90
+    assert [name for name in public if not re.search(entry.format(name), text)] == []
 
 
 @page_by_page
@@ -155,3 +167,14 @@ def test_every_relative_link_and_image_leads_somewhere(page: Path) -> None:
         assert file.exists(), target
         if anchor:
             assert anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def test_the_architecture_names_every_file_with_what_it_holds() -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    assert page == rooms.written(page), "python -m tests.rooms rewrites it"
+
+
+def test_a_file_that_the_architecture_does_not_name_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(rooms, "first_line", lambda path: f"another line about {path.name}")
+    assert page != rooms.written(page)

@@ -1,4 +1,4 @@
-"""Labelled images: scikit-learn's digits, and CIFAR-10 in any of the three layouts it comes in."""
+"""Read labelled images: scikit-learn's digits, and CIFAR-10 in any of its three layouts."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
+        """Return channels, height and width."""
         _, channels, height, width = self.train.shape
         return channels, height, width
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies these images in the key of a cache."""
+        """Return what identifies these images in the key of a cache."""
         digest = hashlib.sha256(self.train_labels.cpu().numpy().tobytes())
         digest.update(self.train[:64].cpu().numpy().tobytes())
         return {"name": self.name, "n_train": len(self.train), "digest": digest.hexdigest()[:16]}
@@ -66,7 +66,7 @@ class Images:
 
 
 def digits(n_train: int, n_test: int) -> Images:
-    """Give scikit-learn's 1,797 handwritten digits of 8 x 8: at most 1,200 to train on and 597 to test."""
+    """Return scikit-learn's 1,797 handwritten digits of 8 x 8: at most 1,200 for training and 597 for testing."""
     bunch = load_digits()
     order = torch.randperm(len(bunch.images), generator=torch.Generator().manual_seed(0))
     images = torch.tensor(bunch.images, dtype=torch.float32)[order, None] / 8 - 1
@@ -81,11 +81,11 @@ def cifar10(data: Path | None, n_train: int, n_test: int) -> Images:
 
     Args:
         data: A folder that holds one of the three layouts, or a folder with such a folder in it.
-        n_train: Training images; all where there are fewer.
-        n_test: Test images; all where there are fewer.
+        n_train: The number of training images; all of them if there are fewer.
+        n_test: The number of test images; all of them if there are fewer.
 
     Raises:
-        ReproduceError: If no layout is found in or below `data`, or a file is damaged; it is named.
+        ReproduceError: If no layout is found in or below `data`, or a file is damaged; the message names it.
     """
     read = _reader(data)
     splits = [_tensors(*read(split, n)) for split, n in (("train", n_train), ("test", n_test))]
@@ -99,12 +99,12 @@ def _tensors(pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> tupl
 
 
 def _reader(data: Path | None) -> Read:
-    """Find the folder and its layout; the reader of a split, as arrays (n, 32, 32, 3) of bytes and labels."""
+    """Find the folder and its layout; return a reader of a split, as arrays (n, 32, 32, 3) of bytes and labels."""
     where = "read CIFAR-10"
     if data is None:
-        raise ReproduceError(message(where, "a folder with the data", "none", "Give it as --data or in SVCCA_DATA"))
+        raise ReproduceError(message(where, "a folder with the data", "none", "Pass it as --data or in SVCCA_DATA"))
     if not data.is_dir():
-        raise ReproduceError(message(where, "a folder", f"{data}, which is none", "Give the folder as --data"))
+        raise ReproduceError(message(where, "a folder", f"{data}, which is not a folder", "Pass the folder as --data"))
     for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):
         for present, read in (
             (any(folder.glob("train-*.parquet")) and any(folder.glob("test-*.parquet")), _parquet),
@@ -114,7 +114,7 @@ def _reader(data: Path | None) -> Read:
             if present:
                 return lambda split, n, folder=folder, read=read: read(folder, split, n)  # type: ignore[misc]
     got = f"none of them in {data} or in the folders below it"
-    raise ReproduceError(message(where, LAYOUTS, got, "Give the folder that holds one of them as --data"))
+    raise ReproduceError(message(where, LAYOUTS, got, "Pass the folder that holds one of them as --data"))
 
 
 def _parquet(folder: Path, split: str, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -146,7 +146,7 @@ def _pickles(folder: Path, split: str, n: int) -> tuple[np.ndarray[Any, Any], np
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads plain data and NumPy arrays and refuses all else: a pickle can name any function to be called."""
+    """An unpickler of plain data and NumPy arrays only: other pickles can call any function."""
 
     ALLOWED = frozenset(
         {
@@ -159,7 +159,7 @@ class _ArraysOnly(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give what an array needs."""
+        """Return a class or function that arrays need."""
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
         return super().find_class(module, name)
@@ -195,4 +195,4 @@ def _decoded(content: bytes, where: str) -> np.ndarray[Any, Any]:
 
 
 def _damaged(where: Any, expected: str, got: Any) -> ReproduceError:
-    return ReproduceError(message(f"read {where}", expected, str(got), "Download it again, or take the file away"))
+    return ReproduceError(message(f"read {where}", expected, str(got), "Download it again, or remove the file"))

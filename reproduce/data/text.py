@@ -1,4 +1,4 @@
-"""Words as numbers: WikiText-2 from its plain text files, and a small made-up language that needs no file."""
+"""Read words as numbers: WikiText-2 from its plain text files, and a small made-up language that needs no file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reproduce.errors import ReproduceError, message
 
 UNKNOWN, END = "<unk>", "<eos>"
 TRAIN_NAMES = ("train.txt", "wiki.train.tokens", "wikitext2-train.txt", "test.txt", "wiki.test.tokens")
-"""Files to train on, the first that is there: the official training text, otherwise the test text."""
+"""Files to train on; the first that exists is used: the official training text, otherwise the test text."""
 VALID_NAMES = ("valid.txt", "wiki.valid.tokens", "wikitext2-valid.txt")
 
 
@@ -30,12 +30,12 @@ class Text:
 
     @property
     def n_words(self) -> int:
-        """How many different words there are, the unknown one among them."""
+        """Return the number of different words, including the unknown one."""
         return len(self.words)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies this text in the key of a cache."""
+        """Return what identifies this text in the key of a cache."""
         digest = hashlib.sha256(self.train.numpy().tobytes()).hexdigest()[:16]
         return {"name": self.name, "n_train": len(self.train), "n_words": self.n_words, "digest": digest}
 
@@ -44,25 +44,25 @@ def wikitext2(data: Path | None, n_words: int, n_train: int, n_valid: int) -> Te
     """Read WikiText-2, its most frequent words by number and all others as one.
 
     Args:
-        data: A folder that holds a text to train on and one to evaluate on, or a folder with such a folder in it.
-        n_words: How many words are told apart, the unknown one among them.
-        n_train: Tokens to train on; all where there are fewer.
-        n_valid: Tokens to evaluate on; all where there are fewer.
+        data: A folder that holds a text for training and one for evaluation, or a folder that contains such a folder.
+        n_words: The number of different words, including the unknown one.
+        n_train: The number of tokens for training; all of them if there are fewer.
+        n_valid: The number of tokens for evaluation; all of them if there are fewer.
 
     Raises:
-        ReproduceError: If the files are not there or are no text.
+        ReproduceError: If the files are missing or are not text.
     """
-    where, remedy = "read WikiText-2", "Give the folder that holds them as --data or in SVCCA_DATA"
+    where, remedy = "read WikiText-2", "Pass the folder that holds them as --data or in SVCCA_DATA"
     expected = f"one of {', '.join(TRAIN_NAMES)} and, in the same folder, one of {', '.join(VALID_NAMES)}"
     if data is None or not data.is_dir():
-        got = "none" if data is None else f"{data}, which is none"
+        got = "none" if data is None else f"{data}, which is not a folder"
         raise ReproduceError(message(where, "a folder with the data", got, remedy))
     folders = (data, *sorted(path for path in data.iterdir() if path.is_dir()))
     pairs = ((folder / train, folder / valid) for train in TRAIN_NAMES for folder in folders for valid in VALID_NAMES)
     for train, valid in pairs:
         if train.is_file() and valid.is_file():
             return _numbered(train.stem, _tokens(train)[:n_train], _tokens(valid)[:n_valid], n_words)
-    raise ReproduceError(message(where, expected, f"no such pair in {data} or in a folder below it", remedy))
+    raise ReproduceError(message(where, expected, f"no such pair in {data} or a folder below it", remedy))
 
 
 def made_up(n_words: int, n_train: int, n_valid: int, seed: int = 0) -> Text:

@@ -1,7 +1,7 @@
 """Tutorial: a layer of a conv net on few directions by PCA, PLS and CCA, and with its neurons taken out in turn.
 
-A neuron that is taken out is set to its mean. Neurons are ordered by what they matter to the layer's canonical
-directions, sum_i rho_i |w_ij| s_j. The curves over directions are those of the figure `projection`.
+A removed neuron is set to its mean. Neurons are ordered by their importance to the layer's canonical directions,
+sum_i rho_i |w_ij| s_j. The curves over directions are those of the figure `projection`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Result = dict[str, Any]
 LAYER = "fc1"
 METHODS = (PLS, LOGITS, TWO_SEEDS, PRINCIPAL)
 BY = (LOGITS, TWO_SEEDS)
-"""Whose canonical directions say how much a neuron matters."""
+"""Targets whose canonical directions determine how much a neuron matters."""
 SHARES = (0.0, 0.05, *(round(0.1 * step, 1) for step in range(1, 11)))
-"""Of the neurons that are taken out."""
+"""Shares of the neurons that are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationSettings(HeadSettings):
-    """How many k to each doubling, as for `projection`; and in how many random orders neurons are taken out."""
+    """Number of k per doubling, as for `projection`, and of random orders in which neurons are removed."""
 
     per_octave: int
     n_orders: int
@@ -51,7 +51,7 @@ ITEMS = (26,)
 
 
 def run(study: Study) -> Outcome:
-    """Project the layer of each net, and take its neurons out."""
+    """Project the layer of each net, and remove its neurons."""
     settings: AblationSettings = study.settings
     curves, ablations = [], []
     for config, heads in pairs(study):
@@ -63,7 +63,7 @@ def run(study: Study) -> Outcome:
 
 
 def ablated_curves(heads: Callable[[], Heads], n_orders: int, seed: int) -> Result:
-    """Give accuracy over the share of neurons taken out, by order: most first, least first, and each random one."""
+    """Return accuracy over the share of neurons removed, by order: most first, least first, and each random one."""
     both = heads()
     evaluate = both.accuracy_from(LAYER)
     found = {kind: both.directions(LAYER, kind) for kind in BY}
@@ -101,13 +101,13 @@ def ablated(layer: nn.Module, neurons: Tensor, mean: Tensor) -> Iterator[None]:
 
 
 def lead(curves: dict[str, list[float]], kind: str) -> float:
-    """Points by which one kind of directions is ahead of the best of the others, each a mean over k."""
+    """Return the points by which one kind of directions is ahead of the best of the others, each a mean over k."""
     means = {each: 100 * float(np.mean(curves[each])) for each in METHODS}
     return means[kind] - max(value for each, value in means.items() if each != kind)
 
 
 def spared(ablation: Result, kind: str, which: str) -> float:
-    """Points of accuracy, mean over shares of neurons taken out in an order, less those of random orders."""
+    """Return accuracy in points, mean over shares of neurons removed in an order, less that of random orders."""
     return 100 * float(np.mean(ablation[kind][which]) - np.mean(ablation["random"]))
 
 
@@ -139,7 +139,7 @@ def judged(curves: list[Result], ablations: list[Result]) -> list[Finding]:
 
 
 def draw(curves: list[Result], ablations: list[Result]) -> Figure:
-    """Draw accuracy over directions kept, and over neurons taken out."""
+    """Draw accuracy over directions kept, and over neurons removed."""
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2, sharey=True)
     for number, kind in enumerate(METHODS):

@@ -1,8 +1,8 @@
 """v1 Figure 6 right, v2 Figure 7: a conv net against a residual net, hidden layer against hidden layer.
 
 Pairs of one seed, once with channels averaged over positions and once with whole maps by spatial frequency; beside
-them the same nets untrained. v1 finds layers alike that lie at the same proportion of depth; v2 finds the lower layers
-alike, and less with depth.
+them the same nets untrained. v1 finds that layers at the same proportion of depth are alike; v2 finds that the lower
+layers are alike, and less so with depth.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Architectures(Settings):
-    """Which nets, and on how many test images they are compared: by averages, and by whole maps."""
+    """The nets, and the number of test images they are compared on: by averages, and by whole maps."""
 
     n_pooled: int
     n_fourier: int
@@ -120,12 +120,12 @@ def judged(trained: Array, untrained: Array, rows: Array, columns: Array, sort: 
 
 
 def slope(x: Array, y: Array) -> float:
-    """Slope of the line through points, by least squares."""
+    """Return the least-squares slope of a line through points."""
     return float(np.polyfit(x, y, 1)[0])
 
 
 def along_depth(values: Array, rows: Array, columns: Array) -> Array:
-    """Similarity of each row to the column whose depth is nearest to its own."""
+    """Return the similarity of each row to the column whose depth is nearest to its own."""
     nearest = np.abs(rows[:, None] - columns[None, :]).argmin(axis=1)
     return values[np.arange(len(rows)), nearest]
 
@@ -133,7 +133,7 @@ def along_depth(values: Array, rows: Array, columns: Array) -> Array:
 def draw(
     values: dict[tuple[str, bool], Array], chance: dict[str, Array], depths: tuple[Array, Array], blocks: list[str]
 ) -> Figure:
-    """Draw, a row for each sort of features, the mean matrices trained and untrained, and similarity along depth."""
+    """Draw, in one row per kind of features, the mean matrices trained and untrained, and similarity along depth."""
     figure = new_figure(9, 6.4)
     for sort, (left, middle, right) in zip(SORTS, figure.subplots(2, 3), strict=True):
         for ax, trained in ((left, True), (middle, False)):

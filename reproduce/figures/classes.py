@@ -27,7 +27,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Classes(Settings):
-    """Which nets, on how many test images they are looked at, and two pairs of classes that are alike within."""
+    """The nets, the number of test images, and two pairs of classes that are alike within."""
 
     n_compared: int
     nets: SharedNets
@@ -96,13 +96,13 @@ def judged(found: dict[str, Array], classes: tuple[str, ...], alike: tuple[Pair,
 
 
 def distances(curves: Array) -> Array:
-    """Root mean square difference between the curves (n_layers, n_classes) of any two classes."""
+    """Return the root mean square difference between the curves (n_layers, n_classes) of any two classes."""
     difference = curves[:, :, None] - curves[:, None, :]
     return np.sqrt((difference**2).mean(axis=0))
 
 
 def apart(between: Array, classes: tuple[str, ...], alike: tuple[Pair, Pair]) -> float:
-    """Mean distance between classes of different pairs, less that of classes of the same pair."""
+    """Return the mean distance between classes of different pairs, less that of classes of the same pair."""
     place = {name: index for index, name in enumerate(classes)}
     across = np.mean([between[place[one], place[other]] for one, other in product(*alike)])
     within = np.mean([between[place[one], place[other]] for one, other in alike])
@@ -112,7 +112,7 @@ def apart(between: Array, classes: tuple[str, ...], alike: tuple[Pair, Pair]) ->
 def draw(
     found: dict[str, dict[str, Array]], depths: dict[str, Array], classes: tuple[str, ...], alike: tuple[Pair, Pair]
 ) -> Figure:
-    """Draw each class over depth for both kinds of net, and how far the curves of any two classes are apart."""
+    """Draw each class over depth for both kinds of net, and the distance between the curves of any two classes."""
     figure = new_figure(9, 3.7)
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.1])
     styles = {

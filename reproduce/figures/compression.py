@@ -1,8 +1,8 @@
 """Section 4.4: the last layers of a conv net compressed, by directions from the logits, from two seeds, and by others.
 
-The consumers of the last five layers are compressed one after the other, with no training afterwards: fc1 reads pool2,
+The consumers of the last five layers are compressed one after the other, without retraining: fc1 reads pool2,
 fc2 reads fc1 and bn3, the output layer reads fc2 and bn4. Ten logits give at most ten canonical directions; the rest
-are principal directions of what those leave.
+are principal directions of the remainder.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from reproduce.drawing import band, new_figure, tidy
 from reproduce.heads import Heads, HeadSettings, pairs
 from reproduce.shared_nets import SHARED
 from reproduce.study import Outcome, Study
+from svcca.compress import compression_curve
 
 Result = dict[str, Any]
 LAYERS = ["fc1", "fc2", "out"]
 SHARE = 0.35
-"""Of the inputs of each layer that the paper keeps as directions, whatever that takes in weights."""
+"""Share of the inputs of each layer that the paper keeps as directions, however many weights that takes."""
 WAYS = {
     "logits": "logits",
     "outputs": "the layer's outputs",
@@ -55,7 +56,7 @@ ITEMS = (14,)
 
 
 def run(study: Study) -> Outcome:
-    """Compress each net in every way to every size."""
+    """Compress each net by every method to every size."""
     settings: CompressionSettings = study.settings
     results = []
     for config, heads in pairs(study):
@@ -65,16 +66,16 @@ def run(study: Study) -> Outcome:
 
 
 def compressed(heads: Callable[[], Heads], ratios: tuple[float, ...]) -> Result:
-    """Give, for each way, points of accuracy lost and the share of the whole net's parameters that is left.
+    """Return, for each method, the points of accuracy lost and the share of the whole net's parameters that is left.
 
     Returns:
-        "accuracy" of the whole net, "lost" and "left" by way (n_ratios,), "lost_by_share" by way (where 0.35 of the
-        inputs of each layer are kept as directions), and "left_by_share", the same for all ways.
+        "accuracy" of the whole net, "lost" and "left" by method (n_ratios,), "lost_by_share" by method (where 0.35 of
+        the inputs of each layer are kept as directions), and "left_by_share", the same for all methods.
     """
     both = heads()
     against = {way: way.lower() for way in WAYS} | {"two seeds": both.other}
     options: dict[str, Any] = {"layers": LAYERS, "forward": both.forward, "progress": False}
-    curve = svcca.compression_curve(both.net, both.seen, both.accuracy, ratios=ratios, against=against, **options)
+    curve = compression_curve(both.net, both.seen, both.accuracy, ratios=ratios, against=against, **options)
     whole = both.n_below + curve.parameters
     lost: dict[str, list[float]] = {way: [] for way in WAYS}
     left: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -91,12 +92,12 @@ def compressed(heads: Callable[[], Heads], ratios: tuple[float, ...]) -> Result:
 
 
 def better_by(result: Result, way: str, than: str) -> float:
-    """Points of accuracy that one way loses less than another, mean over sizes of equal parameters."""
+    """Return the points of accuracy that one method loses less than another, mean over sizes of equal parameters."""
     return float(np.mean(np.subtract(result["lost"][than], result["lost"][way])))
 
 
 def judged(results: list[Result]) -> list[Finding]:
-    """Judge the paper's claims, and hold its directions and the library's default against the SVD of the weights."""
+    """Judge the paper's claims, and compare its directions and the library's default with the SVD of the weights."""
     findings = [
         judge(
             "Directions from the logits lose less than those from two seeds.",

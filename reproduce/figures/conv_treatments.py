@@ -1,7 +1,7 @@
 """Tutorial: one conv layer in two nets, treated in six ways before CCA.
 
 Space folded into samples (all positions, or a choice of them), space folded away by averaging, maps resized, maps
-flattened, and flattened maps by the Fourier way; each with its chance level, its time, and the nets before training.
+flattened, and flattened maps by spatial frequency; each with its chance level, its time, and the nets before training.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from reproduce.study import Outcome, Settings, Study
 
 Array = np.ndarray[Any, Any]
 WAYS = ("positions", "rows")
-"""How pixels are subsampled: the same positions in all images, or any rows, as the tutorial does."""
+"""Ways to subsample pixels: the same positions in all images, or any rows, as in the tutorial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTreatments(Settings):
-    """Which nets and layer, on how many images.
+    """The nets, the layer and the number of images.
 
     Attributes:
-        nets: Whose conv nets.
-        n_images: Test images.
-        layer: Compared with its twin in the net of the next seed.
-        rates: Shares of the pixels that are kept, largest first.
-        draws: Choices of pixels for each rate.
+        nets: The settings of the conv nets.
+        n_images: The number of test images.
+        layer: The layer that is compared with its twin in the net of the next seed.
+        rates: The shares of the pixels that are kept, largest first.
+        draws: The number of choices of pixels for each rate.
         claimed: The rate at which the number should still be that of all pixels.
     """
 
@@ -114,9 +114,9 @@ def run(study: Study) -> Outcome:
 
 
 def treated(x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
-    """Compare maps (n, c, h, w) of one size by each treatment: value, chance level, rows and seconds, by name.
+    """Compare maps (n, c, h, w) of one size by each treatment; return value, chance level, rows and seconds, by name.
 
-    Flattened maps are left out where twice their values would not be fewer than the images.
+    Flattened maps are left out unless there are more images than twice their values.
     """
     size = x.shape[2]
     rules: dict[str, Any] = {"pixels": "pixels"}
@@ -141,7 +141,7 @@ def treated(x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
 
 
 def subsampled(x: Tensor, y: Tensor, rates: Any, draws: int) -> dict[str, list[dict[str, Any]]]:
-    """Compare maps by a share of their pixels: values over draws and mean seconds, a dict a rate, by `WAYS`."""
+    """Compare maps by a share of their pixels: values over draws and mean seconds, one dict per rate, by `WAYS`."""
     n, n_positions = len(x), x[0, 0].numel()
     whole = svcca.Pixels()
     x_rows, y_rows = (whole.rows(maps, None, "maps") for maps in (x, y))
@@ -167,13 +167,13 @@ def subsampled(x: Tensor, y: Tensor, rates: Any, draws: int) -> dict[str, list[d
 
 
 def largest_change(pairs: Any, rates: Any, rate: float, whole: Any) -> Array:
-    """Largest distance over draws from the value of all pixels at one rate, (n_pairs,).
+    """Return the largest distance over draws from the value of all pixels at one rate, (n_pairs,).
 
     Args:
         pairs: For each pair of nets, a dict with "values" over draws for each rate.
         rates: The rates, in that order.
-        rate: Which one.
-        whole: Value of all pixels for each pair of nets.
+        rate: The rate to look at.
+        whole: The value of all pixels for each pair of nets.
     """
     place = int(np.abs(np.array(rates) - rate).argmin())
     return np.array(

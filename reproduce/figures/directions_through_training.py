@@ -2,9 +2,9 @@
 
 Canonical directions of a layer between an early step and half-time are split: the fifth that was most alike had
 settled, the fifth that was least alike had not. Both are directions of the layer at half-time, hence fixed functions of
-the image, and the layer at every step is asked how well it holds them. A choice that was made up to half-time says
-nothing by itself about what comes after. Images are in thirds: the first chooses the directions, on the second each
-layer is fitted to them, on the last the correlations are measured, so that chance is at zero and no direction is lucky.
+the image, and we measure how well the layer at every step holds them. A choice made up to half-time says nothing by
+itself about what comes after. The images are split into thirds: the first chooses the directions, each layer is fitted
+to them on the second, and correlations are measured on the last, so that chance is at zero and no direction is lucky.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionsThroughTraining(Settings):
-    """Which nets and layer.
+    """The nets and the layer.
 
     Attributes:
-        nets: Whose conv nets; their weights are kept at 21 steps.
-        n_images: Test images, in three equal parts.
-        layer: Whose directions.
-        share: Of the layer's directions in each set.
-        early: Fraction of training at which the directions of half-time are compared for the choice.
-        tolerance: Accuracy has converged from the first kept step after which it stays so near its last value.
+        nets: The settings of the conv nets, whose weights are kept at 21 steps.
+        n_images: The number of test images, in three equal parts.
+        layer: The layer whose directions are followed.
+        share: The share of the layer's directions in each set.
+        early: The fraction of training at which the directions of half-time are compared for the choice.
+        tolerance: The distance from its last value within which accuracy must stay to have converged.
     """
 
     nets: SharedNets
@@ -101,7 +101,7 @@ def run(study: Study) -> Outcome:
 
 
 def follow(trained: Trained, images: Images, settings: DirectionsThroughTraining, seed: int) -> dict[str, Any]:
-    """Correlate the layer at every kept step with the three sets, and measure accuracy beside it."""
+    """Correlate the layer at every kept step with the three sets, and measure the accuracy at each."""
     inputs, labels = images.test[: settings.n_images], images.test_labels[: settings.n_images]
     layers, accuracies = [], []
     for step in trained.steps:
@@ -121,13 +121,13 @@ def choose_sets(early: Any, half: Any, share: float, seed: int) -> dict[str, Arr
     """Split canonical directions of the layer at half-time by their correlation with an early step.
 
     Args:
-        early: Rows of the layer at the early step, (n, p).
-        half: Rows at half-time; of both only the first third is looked at.
-        share: Of all directions in each set.
-        seed: Of the random set.
+        early: The rows of the layer at the early step, (n, p).
+        half: The rows at half-time; only the first third of both is used.
+        share: The share of all directions in each set.
+        seed: The seed of the random set.
 
     Returns:
-        Directions in units of the layer at half-time, (p, k): most and least correlated, and random ones of as many.
+        Directions in units of the layer at half-time, (p, k): most and least correlated, and equally many random ones.
     """
     third = len(half) // 3
     directions = svcca.cca(early[:third], half[:third]).y_directions
@@ -138,12 +138,12 @@ def choose_sets(early: Any, half: Any, share: float, seed: int) -> dict[str, Arr
 
 
 def held(rows: Any, half: Any, directions: Array) -> float:
-    """How well a layer holds directions of another: mean canonical correlation with them on rows not fitted to.
+    """Return how well a layer holds directions of another: the mean canonical correlation on rows not used for the fit.
 
     Args:
-        rows: Of the layer, (n, p): the second third is fitted, the last third evaluated.
-        half: Rows of the layer that the directions belong to.
-        directions: (p, k).
+        rows: The rows of the layer, (n, p): the second third is fitted, the last third evaluated.
+        half: The rows of the layer that the directions belong to.
+        directions: The directions, (p, k).
     """
     third = len(rows) // 3
     fitted, unseen = slice(third, 2 * third), slice(2 * third, 3 * third)
@@ -154,15 +154,15 @@ def held(rows: Any, half: Any, directions: Array) -> float:
 
 
 def converged_at(accuracies: Any, tolerance: float) -> int:
-    """Give the index of the first accuracy from which on all are within the tolerance of the last."""
+    """Return the index of the first accuracy from which on all are within the tolerance of the last."""
     away = np.abs(np.asarray(accuracies) - accuracies[-1]) > tolerance
     return int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
 
 
 def movement_after(curves: Any, starts: Any) -> Array:
-    """Correlation that each curve (n_seeds, n_steps) loses from its start (or half-time, if later) to the end.
+    """Return the correlation that curves (n_seeds, n_steps) lose from their start (or half-time, if later) to the end.
 
-    Before half-time a set is on its way to where it was chosen; only after it can it be lost.
+    Before half-time a set is still approaching the point where it was chosen; only afterwards can it be lost.
     """
     half = (np.shape(curves)[1] - 1) // 2
     return np.array([curve[max(start, half)] - curve[-1] for curve, start in zip(curves, starts, strict=True)])
@@ -200,5 +200,5 @@ def draw(found: list[dict[str, Any]], starts: list[int], settings: DirectionsThr
 
 
 def _colour(fraction: float) -> tuple[float, float, float]:
-    """From light blue at the start to dark blue at the end."""
+    """Return a colour from light blue at the start to dark blue at the end."""
     return (0.75 * (1 - fraction), 0.3 + 0.5 * (1 - fraction), 0.55 + 0.4 * (1 - fraction))

@@ -1,8 +1,8 @@
 """Section 3, theorems 1 and 2, appendix C: the DFT makes SVCCA of convolutional layers exact and cheap.
 
 Covariances of natural images before and after the DFT, without and with all their cyclic translations; CCA of a layer
-with circular boundaries by the DFT beside CCA of its flattened maps over all translations; and how far from what the
-theorem assumes the layers of real nets are, which pad with zeros.
+with circular boundaries by the DFT beside CCA of its flattened maps over all translations; and how far the layers of
+real nets, which pad with zeros, are from the theorem's assumption.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from reproduce.study import Outcome, Settings, Study
 
 @dataclass(frozen=True, kw_only=True)
 class FourierSettings(Settings):
-    """Which nets, and on how many images.
+    """The nets and the numbers of images.
 
     Attributes:
-        nets: Whose conv nets and images.
-        n_part: Training images in each of as many parts as there are seeds, for the covariance of images.
-        n_exact: Test images whose every translation is made.
-        sizes: Height and width that these images are averaged to, smallest first.
-        n_gap: Test images on which the layers of the nets are looked at.
-        n_pairs: Pairs of frequencies that a gap is estimated from.
+        nets: The settings of the conv nets and images.
+        n_part: The number of training images in each of as many parts as there are seeds, for the covariance of images.
+        n_exact: The number of test images that are translated in every way.
+        sizes: The heights and widths that these images are averaged to, smallest first.
+        n_gap: The number of test images for the gaps of the nets' layers.
+        n_pairs: The number of pairs of frequencies from which a gap is estimated.
     """
 
     nets: SharedNets
@@ -63,7 +63,7 @@ NETS = {"zeros": "trained", "circular": "same weights, circular", "untrained": "
 
 
 def run(study: Study) -> Outcome:
-    """Look at images, then at layers of circular nets, then at the nets as they are."""
+    """Analyse images, then layers of circular nets, then the nets as they are."""
     settings: FourierSettings = study.settings
     images = settings.nets.images(study)
     nets = [settings.nets.train_conv(study, images, seed) for seed in range(settings.seeds + 1)]
@@ -71,7 +71,7 @@ def run(study: Study) -> Outcome:
 
     def of_images(seed: int) -> dict[str, Any]:
         part = images.train[seed * settings.n_part : (seed + 1) * settings.n_part]
-        gap = svcca.translation_gap(part, n_pairs=n_pairs, seed=seed)
+        gap = svcca.fourier.translation_gap(part, n_pairs=n_pairs, seed=seed)
         matrices = covariances(resized(part[:, :1], DRAWN)[:, 0])
         return {"before": gap.before, "after": gap.after, "matrices": matrices}
 
@@ -82,7 +82,9 @@ def run(study: Study) -> Outcome:
         for name, net in kinds.items():
             inputs = images.test[: settings.n_gap]
             maps = svcca.activations(net, inputs, layers=LAYERS, observe="fourier", progress=False)
-            gaps[name] = [svcca.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS]
+            gaps[name] = [
+                svcca.fourier.translation_gap(maps[layer], n_pairs=n_pairs, seed=seed).after for layer in LAYERS
+            ]
         first, second = (circular(trained.net())[:N_LAYERS].double() for trained in (one, other))
         exact = [both_ways(first, second, resized(images.test[: settings.n_exact], size)) for size in settings.sizes]
         return {"gaps": gaps, "exact": exact}
@@ -152,7 +154,7 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 
 def circular(net: Any) -> Any:
-    """Let every convolution of a net wrap around at the borders, with the weights that it has."""
+    """Make every convolution of a net wrap around at the borders, with the same weights."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.padding_mode = "circular"
@@ -160,15 +162,15 @@ def circular(net: Any) -> Any:
 
 
 def translations(images: Tensor) -> Tensor:
-    """All cyclic translations of images (n, c, h, w), (h w n, c, h, w)."""
+    """Return all cyclic translations of images (n, c, h, w), (h w n, c, h, w)."""
     height, width = images.shape[2:]
     return torch.cat([images.roll(step, (2, 3)) for step in product(range(height), range(width))])
 
 
 def covariances(maps: Tensor) -> dict[str, list[list[float]]]:
-    """Magnitudes of the covariance of maps (n, h, w): of pixels and frequencies, as they are and translated.
+    """Return magnitudes of the covariance of maps (n, h, w): of pixels and frequencies, as they are and translated.
 
-    About the mean over all maps and positions, which is the mean of every position over all translations.
+    The covariance is about the mean over all maps and positions, which every position has over all translations.
     """
     one = (maps - maps.mean())[:, None]
     found = {}
@@ -179,34 +181,34 @@ def covariances(maps: Tensor) -> dict[str, list[list[float]]]:
 
 
 def off_diagonal(matrix: Any) -> float:
-    """Share of a matrix's sum of squares that is off its diagonal."""
+    """Return the share of a matrix's sum of squares that is off its diagonal."""
     squares = np.square(np.asarray(matrix))
     np.fill_diagonal(squares, 0.0)
     return float(squares.sum() / np.square(matrix).sum())
 
 
 def both_ways(one: nn.Module, other: nn.Module, images: Tensor) -> dict[str, float]:
-    """CCA of a layer of two circular nets on small images: by the DFT, and flattened over all translations."""
+    """Compute CCA of a layer of two circular nets on small images: by the DFT, and flattened over all translations."""
     with torch.no_grad():
         (x, x_rows), (y, y_rows) = ((net(images), net(translations(images)).flatten(1)) for net in (one, other))
     seconds = []
     for _ in range(3):  # the first call of all has costs of its own
         start = perf_counter()
-        fourier = svcca.fourier_cca(x, y, retained_variance=1.0)
+        fourier = svcca.fourier.fourier_cca(x, y, retained_variance=1.0)
         seconds.append(perf_counter() - start)
     start = perf_counter()
     flattened = svcca.cca(x_rows, y_rows)
     flattened_seconds = perf_counter() - start
     return {
         "difference": largest_difference(fourier.correlations, flattened.correlations),
-        "svcca_difference": abs(svcca.fourier_cca(x, y).similarity - svcca.svcca(x_rows, y_rows).similarity),
+        "svcca_difference": abs(svcca.fourier.fourier_cca(x, y).similarity - svcca.svcca(x_rows, y_rows).similarity),
         "fourier_seconds": float(np.median(seconds)),
         "flattened_seconds": flattened_seconds,
     }
 
 
 def largest_difference(one: Any, other: Any) -> float:
-    """Largest difference of sorted correlations; one that only one side has is held against zero."""
+    """Return the largest difference of sorted correlations; a correlation that only one side has is compared with 0."""
     n = max(len(one), len(other))
     padded = (np.pad(each, (0, n - len(each))) for each in (one, other))
     return float(np.abs(np.subtract(*padded)).max())

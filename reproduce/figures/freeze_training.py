@@ -1,7 +1,7 @@
 """Figure 5: Freeze Training, what it saves and what it costs.
 
 Each arm trains the same net, from the same weights, on the same batches in the same order. The control trains without
-freezing for half as long: what the same saving buys without the method.
+freezing for half as long: it shows what the same saving costs without the method.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ BASELINE, SHORT = "no freezing", "no freezing, half as long"
 ARMS: dict[str, Callable[[Tensor, int], dict[str, Any]]] = {
     "linear": lambda probe, n_blocks: {"schedule": "linear"},
     "linear, second half": lambda probe, n_blocks: {"schedule": [0.5 + 0.5 * i / n_blocks for i in range(1, n_blocks)]},
-    "adaptive": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe)},
-    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.AdaptiveFreezing(probe), "cache_gib": 2.0},
+    "adaptive": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe)},
+    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe), "cache_gib": 2.0},
 }
 """What is passed to `svcca.FreezeTraining`, the paper's linear schedule first. A cache needs images that stay put."""
 UNCACHED = tuple(name for name in ARMS if "cache" not in name)
@@ -136,7 +136,7 @@ def train(
     optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate)
     steps = [round(fraction * total) for fraction in training.decay_at]
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps)
-    options = arm(images.train[n:], len(svcca.find_blocks(net))) if arm else None
+    options = arm(images.train[n:], len(svcca.freeze.find_blocks(net))) if arm else None
     freezer = svcca.FreezeTraining(net, optimizer, total_steps=total, **options) if options else None
     order = torch.Generator().manual_seed(seed)
     # Without a GPU the processor's own time: other work on the machine does not lengthen it.
@@ -169,18 +169,18 @@ def train(
 
 
 def operations_saved(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Share of the operations of the baseline of the same seed, by freezing or by fewer epochs."""
+    """Return the share of the baseline's operations saved in the same seed, by freezing or by fewer epochs."""
     spent = [len(record["accuracies"]) * (1 - record["flops_saved"]) for record in records]
     return [1 - one / len(base["accuracies"]) for one, base in zip(spent, baseline, strict=True)]
 
 
 def lost_or_won(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Points of accuracy at the end, less those of the baseline of the same seed."""
+    """Return the points of accuracy at the end, less those of the baseline of the same seed."""
     return [100 * (one["accuracies"][-1] - base["accuracies"][-1]) for one, base in zip(records, baseline, strict=True)]
 
 
 def time_saved(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[float]:
-    """Share of the seconds that the baseline of the same seed took."""
+    """Return the share of the baseline's seconds saved in the same seed."""
     return [1 - one["seconds"] / base["seconds"] for one, base in zip(records, baseline, strict=True)]
 
 
@@ -217,7 +217,7 @@ def judged(found: dict[str, list[dict[str, Any]]], kind: str) -> list[Finding]:
 
 
 def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Draw accuracy over training; what each arm lost and what it saved, seed by seed."""
+    """Draw accuracy over training, and what each arm lost and saved, seed by seed."""
     figure = new_figure(9, 3.8)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     for place, (arm, records) in enumerate(found.items()):
@@ -246,7 +246,7 @@ def draw(found: dict[str, list[dict[str, Any]]]) -> Figure:
 
 
 def _dots(ax: Axes, place: float, values: list[float], color: str, hollow: bool = False) -> None:
-    """Draw a point a seed, and the mean with its 95% interval."""
+    """Draw one point per seed, and the mean with its 95% interval."""
     ax.plot(
         values, [place] * len(values), "o", color=color, markersize=4, alpha=0.6, fillstyle="none" if hollow else None
     )

@@ -29,7 +29,7 @@ Map = Callable[[Array, np.random.Generator], Array]
 
 @dataclass(frozen=True, kw_only=True)
 class Invariance(Settings):
-    """Which nets, and on how many test images they are compared."""
+    """The nets, and the number of test images they are compared on."""
 
     n_compared: int
     layers: tuple[str, ...] = ("!relu*", "!flat")
@@ -52,7 +52,7 @@ TELLABLE = EXACT / (CONDITION * EPS)
 ROUNDING = 10.0
 """Change, in units of condition x EPS, up to which it is said to be rounding."""
 CHANGED = 0.01
-"""What a control must at least change by."""
+"""The least change of a control."""
 SIMILARITIES = ("svcca", "pwcca", "linear_cka", "procrustes")
 LABELS = {
     "rho": "ρ of CCA, by QR",
@@ -71,18 +71,18 @@ def rotated(rows: Array, rng: np.random.Generator) -> Array:
 
 
 def scaled(rows: Array, rng: np.random.Generator) -> Array:
-    """Scale all units alike, and move them."""
+    """Scale all units alike, and shift them."""
     return rng.uniform(1, CONDITION) * rows + rng.normal()
 
 
 def scaled_each(rows: Array, rng: np.random.Generator) -> Array:
-    """Scale and move each unit by itself, in random order."""
+    """Scale and shift each unit separately, in random order."""
     p = rows.shape[1]
     return rows * rng.permutation(np.geomspace(1, CONDITION, p)) + rng.normal(size=p)
 
 
 def mixed(rows: Array, rng: np.random.Generator) -> Array:
-    """Mix the units by an invertible matrix with singular values from 1 to CONDITION, and move them."""
+    """Mix the units by an invertible matrix with singular values from 1 to CONDITION, and shift them."""
     p = rows.shape[1]
     turn, scales, other = _orthogonal(p, rng), np.geomspace(1, CONDITION, p), _orthogonal(p, rng)
     return rows @ ((turn * scales) @ other) + rng.normal(size=p)
@@ -98,7 +98,7 @@ MAPS: dict[str, Map] = {
 
 
 def run(study: Study) -> Outcome:
-    """Map the layers of each pair of nets, and see what changes."""
+    """Map the layers of each pair of nets, and measure what changes."""
     settings: Invariance = study.settings
     images = settings.nets.images(study)
     nets = [settings.nets.train_conv(study, images, seed).net() for seed in range(settings.seeds + 1)]
@@ -123,35 +123,35 @@ def run(study: Study) -> Outcome:
 
 
 def resolved(rows: npt.NDArray[Any]) -> Array:
-    """Give rows in float64 without the directions that are below the rounding of their own precision."""
-    found = svcca.pca(rows)
+    """Return rows in float64 without the directions that are below the rounding of their own precision."""
+    found = svcca.measures.pca(rows)
     wide = rows.astype(np.float64)
     return found.mean + (wide - found.mean) @ found.directions @ found.directions.T
 
 
 def condition(rows: Array) -> float:
-    """Give the largest over the smallest singular value of a layer, among those that are not zero."""
-    values = svcca.pca(rows).singular_values
+    """Return the largest over the smallest singular value of a layer, among those that are not zero."""
+    values = svcca.measures.pca(rows).singular_values
     return float(values[0] / values[-1])
 
 
 def changed(x: Array, y: Array, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Give how much each map changes each measure: of rho the largest change of all, of a similarity its own."""
+    """Return how much each map changes each measure: for rho the largest change, for a similarity its own."""
     before = measured(x, y)
     after = [measured(change(x, rng), change(y, rng)) for change in MAPS.values()]
     return {name: [largest_change(before[name], values[name]) for values in after] for name in before}
 
 
 def measured(x: Array, y: Array) -> dict[str, Array]:
-    """Give all canonical correlations by two routes, several similarities, and what single neurons say."""
+    """Return all canonical correlations by two solvers, several similarities, and the best match of single neurons."""
     found = {"rho": svcca.cca(x, y, solver="qr").correlations, "rho_default": svcca.cca(x, y).correlations}
-    for name, result in svcca.similarities(x, y, list(SIMILARITIES)).items():
+    for name, result in svcca.measures.similarities(x, y, list(SIMILARITIES)).items():
         found[name] = np.array([result.similarity])
     return found | {"neurons": np.array([best_single_neuron(x, y)])}
 
 
 def best_single_neuron(x: Array, y: Array) -> float:
-    """Give the largest absolute correlation of each unit of x with a unit of y, mean over units that vary."""
+    """Return the largest absolute correlation of each unit of x with a unit of y, mean over units that vary."""
     units = [rows - rows.mean(axis=0) for rows in (x, y)]
     norms = [np.linalg.norm(rows, axis=0) for rows in units]
     first, second = (
@@ -162,20 +162,20 @@ def best_single_neuron(x: Array, y: Array) -> float:
 
 
 def largest_change(before: Array, after: Array) -> float:
-    """Give the largest absolute difference; a correlation that only one side has counts as 0 on the other."""
+    """Return the largest absolute difference; a correlation that only one side has counts as 0 on the other."""
     length = max(len(before), len(after))
     first, second = (np.pad(values, (0, length - len(values))) for values in (before, after))
     return float(np.abs(first - second).max())
 
 
 def in_roundings(conditions: Array, change: Array) -> Array:
-    """Give changes (seed, layer, map) in units of the rounding that layers and maps allow, the largest a seed."""
+    """Return changes (seed, layer, map) in units of the rounding that layers and maps allow, the largest per seed."""
     of_maps = np.array([CONDITION if name in ("scaled each", "any invertible map") else 1.0 for name in MAPS])
     return (change / (conditions[:, :, None] * of_maps * EPS)).max(axis=(1, 2))
 
 
 def judged(conditions: Array, changes: dict[str, Array]) -> list[Finding]:
-    """Judge what is said to be unchanged, and that the controls are not; a number a pair of nets."""
+    """Judge what should be unchanged, and that the controls are not; one number per pair of nets."""
     maps = list(MAPS)
     orthogonal = [maps.index(name) for name in ("units permuted", "rotated", "scaled alike")]
     simple, invertible = [*orthogonal, maps.index("scaled each")], [maps.index("any invertible map")]

@@ -1,6 +1,6 @@
 """Kornblith's test across seeds: is a layer's most similar layer in another net its twin? For every measure.
 
-All pairs of conv nets from several seeds, in three sorts of features: channels averaged over positions; whole maps, by
+All pairs of conv nets from several seeds, in three kinds of features: channels averaged over positions; whole maps, by
 spatial frequency; and whole maps flattened, with fewer images than values, as in Kornblith et al. (2019), Table 2.
 """
 
@@ -22,12 +22,12 @@ from reproduce.study import Outcome, Settings, Study
 
 Array = np.ndarray[Any, Any]
 Shares = dict[str, list[float]]
-"""Share of twins found, a number a net, by measure."""
+"""Share of twins found, one number per net, by measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerMatching(Settings):
-    """Which nets, and on how many test images they are compared; fewer where maps are flattened."""
+    """The nets, and the number of test images they are compared on; fewer where maps are flattened."""
 
     seeds: int = 4
     n_pooled: int
@@ -94,10 +94,10 @@ def every_measure() -> list[svcca.measures.Measure]:
 
 
 def twins_found(pairs: dict[tuple[int, int], Array]) -> list[float]:
-    """Share of layers whose most similar layer in another net is their twin, for each net over all the others.
+    """Return the share of layers whose most similar layer in another net is their twin, per net, over all the others.
 
     A matrix (n_layers, n_layers) between two nets counts for both: its rows look for their twins among the columns,
-    and its columns among the rows. Layers that tie with another for the highest have not found their twin.
+    and its columns among the rows. A layer whose highest value is tied has not found its twin.
     """
     found: dict[int, list[float]] = {}
     for nets, matrix in pairs.items():
@@ -107,23 +107,23 @@ def twins_found(pairs: dict[tuple[int, int], Array]) -> list[float]:
 
 
 def is_highest(values: Array) -> Array:
-    """Whether the diagonal of each row is above all the rest of it, by more than rounding."""
+    """Return whether the diagonal of each row exceeds the rest of the row by more than rounding."""
     others = np.where(np.eye(len(values), dtype=bool), -np.inf, values)
     return values.diagonal() > others.max(axis=1) + 1e-9
 
 
 def more(shares: Shares, one: str, other: str) -> list[float]:
-    """How many more twins one measure finds than another, as a share of layers, for each net."""
+    """Return how many more twins one measure finds than another, as a share of layers, for each net."""
     return [a - b for a, b in zip(shares[one], shares[other], strict=True)]
 
 
 def between(shares: Shares, low: str, middle: str, high: str) -> list[float]:
-    """By how much a measure finds more than one and fewer than another: the smaller of the two, for each net."""
+    """Return by how much a measure finds more than one and fewer than another: the smaller of the two, for each net."""
     return [min(pair) for pair in zip(more(shares, middle, low), more(shares, high, middle), strict=True)]
 
 
 def judged(shares: Shares, sort: str) -> list[Finding]:
-    """Judge the order of the measures for one sort of features."""
+    """Judge the order of the measures for one kind of features."""
     text = "share of layers that find their twin, mean over the other nets"
     wanted = {
         "Linear CKA finds more twins than SVCCA": ("CKA less SVCCA", more(shares, "linear_cka", "svcca")),
@@ -140,7 +140,7 @@ def judged(shares: Shares, sort: str) -> list[Finding]:
 
 
 def draw(shares: dict[str, Shares], n_layers: int) -> Figure:
-    """Draw a bar a measure with its 95% interval over nets, the chance level, and what was published."""
+    """Draw one bar per measure with its 95% interval over nets, the chance level, and the published values."""
     figure = new_figure(9, 4.6)
     names = list(shares["pool"])
     for ax, (sort, found) in zip(figure.subplots(1, len(shares), sharey=True), shares.items(), strict=True):

@@ -1,8 +1,8 @@
 """Figure 4, App. Figure 3: every layer through training against the layers at its end; bottom-up?
 
 A feature is a channel averaged over positions, so that all layers can be compared with each other at every kept step.
-The paper takes whole maps: the conv net's are compared that way too, by spatial frequency, at fewer steps. A
-convolutional layer is what leaves its ReLU, or a residual block.
+The paper takes whole maps: the conv net's are compared that way too, by spatial frequency, at fewer steps.
+Convolutional layers are taken after their ReLU, or after a residual block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reproduce.study import Outcome, Settings, Study, Trained
 
 Array = np.ndarray[Any, Any]
 Found = dict[str, Any]
-"""Of one kind of net and sort of features: layers, steps; and, seeds first, curves, panes, another seed, chance."""
+"""Results for one kind of net and features: layers, steps; and, seeds first, curves, panes, another seed, chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ TITLES = {"conv": "conv net, averages", "maps": "conv net, whole maps", "residua
 
 
 def run(study: Study) -> Outcome:
-    """Compare each net at the steps that were kept with its end, and its end with another seed's."""
+    """Compare each net at the kept steps with its end, and its end with another seed's."""
     settings: Dynamics = study.settings
     images = settings.nets.images(study)
     train = {"conv": settings.nets.train_conv, "residual": settings.nets.train_residual}
@@ -84,13 +84,13 @@ def run(study: Study) -> Outcome:
 
 
 def residual_plotted(blocks: int) -> list[str]:
-    """Layers of the residual net's plot; of each block its ReLU, its last batch norm, and what it puts out."""
+    """Return the layers of the residual net's plot; of each block its ReLU, its last batch norm, and its output."""
     inside = [f"block{number + 1}{part}" for number in range(3 * blocks) for part in (".2", ".4", "")]
     return ["relu1", *inside, "bn", "relu2", "out"]
 
 
 def averages(net: Trained, other: Any, inputs: Any, layers: list[str]) -> Found:
-    """Follow all layers, averaged over positions, at every step that was kept."""
+    """Follow all layers, averaged over positions, at every kept step."""
     states = [net.states[step] for step in net.steps]
     dynamics = svcca.learning_dynamics(
         net.net(), states, inputs, layers=layers, observe="pool", steps=net.steps, progress=False
@@ -122,19 +122,19 @@ def whole_maps(net: Trained, other: Any, inputs: Any, every: int) -> Found:
 
 
 def pane_places(n_kept: int) -> list[int]:
-    """Which of the steps that were kept, at equal distances, lie at the shares of training of the panes."""
+    """Return which of the equally spaced kept steps lie at the shares of training of the panes."""
     return [round(share * (n_kept - 1)) for share in PANES]
 
 
 def gathered(ones: list[Found]) -> Found:
-    """Put seeds first; the names of the layers and the steps are those of all."""
+    """Stack the seeds along the first axis; all share the names of the layers and the steps."""
     parts = [part for part in ones[0] if part not in ("layers", "steps")]
     same = {"layers": ones[0]["layers"], "steps": np.array(ones[0]["steps"])}
     return same | {part: np.array([one[part] for one in ones]) for part in parts}
 
 
 def stripes(matrix: Array, outputs: list[int], inside: list[list[int]]) -> float:
-    """How much more similar the outputs of blocks are to later outputs than to what is inside those later blocks."""
+    """Return how much more similar blocks' outputs are to later outputs than to the inside of those later blocks."""
     found = [
         matrix[outputs[early], outputs[late]] - matrix[outputs[early], inside[late]].mean()
         for late in range(len(outputs))
@@ -144,7 +144,7 @@ def stripes(matrix: Array, outputs: list[int], inside: list[list[int]]) -> float
 
 
 def judged_order(found: Found, hidden: list[str], top: tuple[str, str] | None, sort: str) -> list[Finding]:
-    """Judge whether lower layers converge first, with a control for where they start, and whether the top is apart."""
+    """Judge whether lower layers converge first, with a control for their start, and whether the top differs."""
     steps, place = found["steps"], {name: index for index, name in enumerate(found["layers"])}
     curves = found["curves"][:, :, [place[name] for name in hidden]]
     text = "rank correlation of depth with mean dissimilarity to the end over training, "
@@ -199,7 +199,7 @@ def judged_patterns(conv: Found, residual: Found, blocks: int) -> list[Finding]:
 
 
 def label(module: str, sort: str) -> str:
-    """Give the papers' name of a module."""
+    """Return the papers' name of a module."""
     names = {"relu1": "conv1", "relu2": "fc"} if sort == "residual" else CONV_HIDDEN
     return names.get(module, module)
 
@@ -224,7 +224,7 @@ def draw_panes(found: dict[str, Found]) -> Figure:
 
 
 def draw_curves(found: dict[str, Found], shown: dict[str, list[str]], decay_at: tuple[float, ...]) -> Figure:
-    """Draw a line a layer over training, mean over seeds; beside the end, another seed; and each fall of the rate."""
+    """Draw one line per layer over training, mean over seeds, with another seed at the end, and falls of the rate."""
     figure = new_figure(9, 4.2)
     for ax, (sort, names) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
         for share in decay_at:

@@ -1,7 +1,8 @@
 """Morcos et al., Figure 5: nets over many learning rates converge to clusters of solutions.
 
-Nets that differ in first weights and in learning rate. PWCCA distance between all of them in a late layer, clustered;
-held against nets of a single learning rate, and against one cloud of points that is as long in each direction.
+Nets that differ in first weights and in learning rate. PWCCA distances between all of them in a late layer are
+clustered, and compared with nets of a single learning rate and with one cloud of points that is as long in each
+direction.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRates(Settings):
-    """Which nets, and how they are trained.
+    """The nets, and how they are trained.
 
     Attributes:
         seeds: Sets of nets; each has one net of every learning rate, and its twin one of the middle rate each time.
-        rates: Lowest and highest learning rate.
-        n_rates: How many there are between them, equal factors apart.
-        n_null: Clouds of points that a set is held against.
+        rates: The lowest and the highest learning rate.
+        n_rates: The number of learning rates, equal factors apart.
+        n_null: The number of clouds of points that a set is compared with.
     """
 
     n_train: int
@@ -81,7 +82,7 @@ APART = 1000
 
 
 def run(study: Study) -> Outcome:
-    """Train a net for every rate and seed, and as many of the middle rate; cluster each set by itself."""
+    """Train a net for every rate and seed, and as many of the middle rate; cluster each set separately."""
     settings: LearningRates = study.settings
     images = study.images(settings.n_train, settings.n_train)
     rates = np.geomspace(*settings.rates, settings.n_rates)
@@ -143,12 +144,12 @@ def run(study: Study) -> Outcome:
 
 
 def learned(net: Trained, n_classes: int = 10) -> bool:
-    """Whether training came to something: the last loss is a number, and training accuracy twice that of guessing."""
+    """Return whether a net learned: the last loss is a number, and training accuracy is twice that of guessing."""
     return bool(np.isfinite(net.facts["losses"][-1])) and net.facts["train_accuracy"] >= 2 / n_classes
 
 
 def _set(matrix: Array, nets: Sequence[tuple[float, int, Trained]], seed: int) -> tuple[Array, Array]:
-    """Distances and learning rates of one seed's nets."""
+    """Return the distances and learning rates of one seed's nets."""
     part = [place for place, entry in enumerate(nets) if entry[1] == seed]
     if len(part) < LEAST:
         expected, remedy = f"at least {LEAST} nets that learned", "Take other learning rates"
@@ -157,7 +158,7 @@ def _set(matrix: Array, nets: Sequence[tuple[float, int, Trained]], seed: int) -
 
 
 def draw(matrix: Array, rates: Array, losses: Array, silhouettes: dict[str, Any], n_made: int) -> Figure:
-    """Draw the distances by learning rate and by cluster, what was learned at each rate, and the silhouettes."""
+    """Draw the distances by learning rate and by cluster, the result at each rate, and the silhouettes."""
     figure = new_figure(9, 7.2)
     (by_rate, by_cluster), (learning, test) = figure.subplots(2, 2, height_ratios=(1.5, 1))
     labels = best_clusters(matrix)[1]

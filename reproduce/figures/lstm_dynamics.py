@@ -25,7 +25,7 @@ from reproduce.study import Outcome, Settings, Study
 
 @dataclass(frozen=True, kw_only=True)
 class LSTMDynamics(Settings):
-    """Which nets, of how many LSTM layers, and on how many windows of validation text their layers are compared."""
+    """The nets, their numbers of LSTM layers, and the number of windows of validation text for the comparison."""
 
     models: LanguageModels
     depths: tuple[int, ...] = (3, 5)
@@ -70,7 +70,7 @@ def run(study: Study) -> Outcome:
 
 
 def analysed(study: Study, text: Text, depth: int, seed: int) -> dict[str, Any]:
-    """Give curves (n_steps, 1 + depth) of one net by measure, embedding first, with chance levels and perplexity."""
+    """Return curves (n_steps, 1 + depth) of one net by measure, embedding first, with chance levels and perplexity."""
     settings: LSTMDynamics = study.settings
     trained = settings.models.train(study, text, depth, seed)
     probe = windows(text.valid, settings.models.length)[: settings.n_windows, :-1].to(study.device)
@@ -120,22 +120,22 @@ def verdicts(curves: np.ndarray[Any, Any], depth: int, label: str) -> list[Findi
 
 
 def averages(curves: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Mean of each layer's curve (n_steps, n_layers) over training, less the last step, which is 1 by definition."""
+    """Return each layer's mean over training, from curves (n_steps, n_layers), without the last step, which is 1."""
     return curves[:-1].mean(axis=0)
 
 
 def progress(curves: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Turn similarities (n_steps, n_layers) into the share of the way from the first step to 1 that is behind."""
+    """Turn similarities (n_steps, n_layers) into the share of the way from the first step to 1 that is done."""
     return (curves - curves[0]) / (1 - curves[0])
 
 
 def fall(values: np.ndarray[Any, Any]) -> float:
-    """How much values fall from one layer to the next, by least squares over all of them."""
+    """Return how much values fall from one layer to the next, by least squares over all layers."""
     return -float(np.polyfit(np.arange(len(values)), values, 1)[0])
 
 
 def draw(found: dict[int, list[dict[str, Any]]], epochs: int, unigram: float) -> Figure:
-    """Draw a row a measure, one for the ranks, and a column a depth: a line a layer, the mean over seeds."""
+    """Draw one row per measure, one for the ranks, and one column per depth: one line per layer, mean over seeds."""
     figure = new_figure(9, 5.6)
     axes = figure.subplots(1 + len(MEASURES), len(found), sharex=True, sharey="row", squeeze=False)
     for place, (depth, parts) in enumerate(found.items()):
@@ -159,7 +159,7 @@ def draw(found: dict[int, list[dict[str, Any]]], epochs: int, unigram: float) ->
 
 
 def lines(ax: Axes, parts: list[dict[str, Any]], what: str, epochs: int) -> None:
-    """Draw a line a layer over epochs."""
+    """Draw one line per layer over epochs."""
     curves = np.array([part[what] for part in parts])
     x = epochs * np.array(parts[0]["steps"]) / parts[0]["steps"][-1]
     names = ["embedding", *(f"LSTM {number}" for number in range(1, curves.shape[2]))]

@@ -1,7 +1,8 @@
 """Morcos et al., Figure 3: nets that generalise agree with each other more than nets that memorise.
 
-Two groups of nets: one trained on true labels, the other on one fixed permutation of them. PWCCA distance of every
-layer of every net to the same layer of every other one, maps averaged over space, on training and on test images.
+Two groups of nets: one trained on true labels, the other on one fixed permutation of them. We compute the PWCCA
+distance of every layer of every net to the same layer of every other net, with maps averaged over space, on training
+and on test images.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Memorisation(Settings):
-    """Which nets, how they are trained, and on how many images they are compared.
+    """The nets, how they are trained, and the number of images they are compared on.
 
     Attributes:
-        seeds: Nets in each group; at least two are trained.
+        seeds: The number of nets in each group; at least two are trained.
     """
 
     n_train: int
@@ -153,18 +154,18 @@ def queue(study: Study, settings: Memorisation, images: Images) -> Iterator[Entr
 
 
 def with_permuted_labels(images: Images) -> Images:
-    """Give the training images one fixed permutation of their labels."""
+    """Replace the labels of the training images by one fixed permutation of them."""
     order = torch.randperm(len(images.train_labels), generator=torch.Generator().manual_seed(0))
     return with_labels(images, images.train_labels[order.to(images.train_labels.device)], "permuted")
 
 
 def groups(matrices: Array, n: int, kept: Sequence[int]) -> dict[str, Array]:
-    """Give the mean distance of each group of pairs, by layer.
+    """Return the mean distance of each group of pairs, by layer.
 
     Args:
-        matrices: Distances (n_layers, 3 n, 3 n): n generalising, n memorising, n untrained nets.
-        n: Nets in a group.
-        kept: Which nets of each group take part.
+        matrices: The distances (n_layers, 3 n, 3 n): n generalising, n memorising, n untrained nets.
+        n: The number of nets in a group.
+        kept: The nets of each group to include.
     """
     general, memorising, untrained = ([start + seed for seed in kept] for start in (0, n, 2 * n))
     return {
@@ -176,7 +177,7 @@ def groups(matrices: Array, n: int, kept: Sequence[int]) -> dict[str, Array]:
 
 
 def gap(matrices: Array, n: int, farther: str, nearer: str, layers: Sequence[str] = LATE) -> list[float]:
-    """Give the mean distance of one group of pairs less that of another, over some layers, jackknifed over seeds."""
+    """Return the mean distance of one group of pairs less that of another, over some layers, jackknifed over seeds."""
     places = [list(LAYERS).index(layer) for layer in layers]
 
     def difference(kept: list[int]) -> float:
@@ -187,13 +188,13 @@ def gap(matrices: Array, n: int, farther: str, nearer: str, layers: Sequence[str
 
 
 def widest_gap(matrices: Array, n: int, names: Sequence[str], layers: Sequence[str]) -> list[float]:
-    """Give the gap between the groups that are farthest apart, whichever they are: small only if all are alike."""
+    """Return the gap between the two groups that are farthest apart: small only if all are alike."""
     pairs = [(farther, nearer) for farther in names for nearer in names if farther != nearer]
     return max((gap(matrices, n, *pair, layers) for pair in pairs), key=np.mean)
 
 
 def _curves(matrices: Any, n: int) -> dict[str, Array]:
-    """Jackknife values (n_seeds, n_layers) of each group, and the distance of unrelated layers (n_layers,)."""
+    """Return each group's jackknife values (n_seeds, n_layers), and the distance of unrelated layers (n_layers,)."""
     distance, chance = array(matrices), array(matrices, "chance")
 
     def values(name: str, place: int) -> list[float]:

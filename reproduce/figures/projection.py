@@ -16,16 +16,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import svcca
 from reproduce.claims import Finding, judge
 from reproduce.drawing import band, new_figure, tidy
 from reproduce.heads import FIRST, LARGEST, LOGITS, PRINCIPAL, TWO_SEEDS, Heads, HeadSettings, pairs, projected, tenth
 from reproduce.shared_nets import SHARED
 from reproduce.study import Outcome, Study
+from svcca.project import distributedness
 
 Result = dict[str, Any]
 LAYERS = {FIRST: "pool2", "fc1": "fc1", "bn3": "bn3", "fc2": "fc2"}
-"""Where a projection is put, and the paper's name of it."""
+"""The module that is projected, and its name in the paper."""
 RESTRICTED = {FIRST: (0.04, 0.07), "fc1": (0.1, 0.2)}
 """Shares of the units that figure 2b keeps: 150 and 300 of the 4,096 of pool2, 50 and 100 of the 512 of fc1."""
 UNITS_FOR_ONE = 5
@@ -42,7 +42,7 @@ GREYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionSettings(HeadSettings):
-    """How many k are tried to each doubling: for the curves, and where units are left out besides."""
+    """Number of k per doubling: for the curves, and where units are left out too."""
 
     per_octave: int
     per_octave_units: int
@@ -61,7 +61,7 @@ ITEMS = (2, 3)
 
 
 def run(study: Study) -> Outcome:
-    """Project each layer of each net; leave units out where the paper does."""
+    """Project each layer of each net, and leave units out where the paper does."""
     settings: ProjectionSettings = study.settings
     curves: dict[str, list[Result]] = {layer: [] for layer in LAYERS}
     fewer: dict[str, list[Result]] = {layer: [] for layer in RESTRICTED}
@@ -84,24 +84,24 @@ def few_units(heads: Callable[[], Heads], layer: str, per_octave: int) -> Result
     k = tenth(width)
     sizes = sorted({max(1, round(share * width)) for share in RESTRICTED[layer]} | {UNITS_FOR_ONE * k})
     evaluate = both.accuracy_from(layer)
-    found = svcca.distributedness(both.net, layer, directions, {*ks.tolist(), k}, sizes, evaluate, progress=False)
+    found = distributedness(both.net, layer, directions, {*ks.tolist(), k}, sizes, evaluate, progress=False)
     values = dict(zip(map(str, sizes), found.values.tolist(), strict=True))
     return {"width": width, "ks": found.ks.tolist(), "all": found.all_units.tolist(), "units": values}
 
 
 def points_lost(result: Result, kind: str) -> float:
-    """Points of accuracy lost with a tenth of the directions."""
+    """Return the points of accuracy lost with a tenth of the directions."""
     at = result["ks"].index(tenth(result["width"]))
     return float(100 * (result["unprojected"] - result["curves"][kind][at]))
 
 
 def times_more_neurons(result: Result, kind: str) -> float:
-    """How many times more neurons of largest activation than directions keep accuracy within a point."""
+    """Return how many times more neurons of largest activation than directions keep accuracy within a point."""
     return float(result["needed"][LARGEST] / result["needed"][kind])
 
 
 def not_carried(result: Result) -> float:
-    """Points of accuracy that a tenth of the directions keep, and five units for each of them do not."""
+    """Return the points of accuracy that a tenth of the directions keep, but five units for each of them do not."""
     k = tenth(result["width"])
     at = result["ks"].index(k)
     return float(100 * (result["all"][at] - result["units"][str(UNITS_FOR_ONE * k)][at]))
@@ -144,7 +144,7 @@ def distributed(results: list[Result]) -> Finding:
 
 
 def draw(curves: dict[str, list[Result]]) -> Figure:
-    """Draw figure 2a, a pane a layer: mean over nets, and one standard deviation where there is a target."""
+    """Draw figure 2a, one pane per layer: the mean over nets, and one standard deviation where there is a target."""
     figure = new_figure(9, 4.9)
     axes = figure.subplots(2, 2, sharey=True)
     for ax, layer in zip(axes.ravel(), LAYERS, strict=True):
@@ -167,7 +167,7 @@ def draw(curves: dict[str, list[Result]]) -> Figure:
 
 
 def draw_units(fewer: dict[str, list[Result]]) -> Figure:
-    """Draw figure 2b, a pane a layer and a line a number of units."""
+    """Draw figure 2b, with one pane per layer and one line per number of units."""
     figure = new_figure(9, 3.6)
     axes = figure.subplots(1, len(fewer), sharey=True)
     for ax, (layer, results) in zip(axes, fewer.items(), strict=True):
@@ -182,7 +182,7 @@ def draw_units(fewer: dict[str, list[Result]]) -> Figure:
 
 
 def style_of(kind: str, number: int) -> dict[str, Any]:
-    """Give colours to what a target gives, and greys to the baselines."""
+    """Return colours for directions with a target, and greys for the baselines."""
     colour, dashes = GREYS.get(kind, (f"C{number}", "-"))
     return {"color": colour, "linestyle": dashes}
 

@@ -28,7 +28,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSize(Settings):
-    """How wide the noise is, which layer of which nets, and how many samples."""
+    """The width of the noise, the nets and their layer, and the numbers of samples."""
 
     n_units: int = 100
     n_samples: tuple[int, ...] = (50, 100, 150, 200, 250, 300, 500, 700, 1000, 2000, 5000, 10_000)
@@ -63,7 +63,7 @@ PER_UNIT = 10
 SMALL = 0.1
 """Below this the similarity of noise could be called small."""
 SETTLED = 0.05
-"""How far a similarity may be from its value on all images and still be called settled."""
+"""The distance from its value on all images within which a similarity is called settled."""
 
 
 def run(study: Study) -> Outcome:
@@ -105,7 +105,7 @@ def of_noise(settings: SampleSize, seed: int) -> dict[str, list[float]]:
 
 
 def over_sizes(x: Array, y: Array, sizes: Sequence[int], n_draws: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Measure two layers over random subsets of their rows: each measure, the mean over draws, at each size."""
+    """Measure two layers over random subsets of their rows: the mean over draws of each measure, at each size."""
     found: dict[str, list[float]] = {name: [] for name in (*MEASURES, "chance")}
     for n in sizes:
         draws: dict[str, list[float]] = {name: [] for name in found}
@@ -122,29 +122,29 @@ def measured(x: Array, y: Array, found: dict[str, list[float]]) -> None:
     with warnings.catch_warnings():
         # Each says that there are too few samples: what happens then is what is measured here.
         warnings.simplefilter("ignore", svcca.SvccaWarning)
-        results = svcca.similarities(x, y, list(MEASURES))
+        results = svcca.measures.similarities(x, y, list(MEASURES))
     for name, result in results.items():
         found[name].append(result.similarity)
     found["chance"].append(results["cca"].chance)
 
 
 def stack(found: list[dict[str, Any]]) -> dict[str, Array]:
-    """Give arrays (seed, size) for each measure."""
+    """Return arrays (seed, size) for each measure."""
     return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
 def worst_miss(values: Array, predicted: Array) -> Array:
-    """Give the largest distance from what was predicted, over sizes; a number a seed."""
+    """Return the largest distance from the prediction, over sizes; one number per seed."""
     return np.abs(values - predicted).max(axis=1)
 
 
 def unsettled(values: Array, sizes: Sequence[int], size: int) -> Array:
-    """Give how far values at one size are from those at the last; a number a seed."""
+    """Return how far values at one size are from those at the last; one number per seed."""
     return np.abs(values[:, list(sizes).index(size)] - values[:, -1])
 
 
 def judged(settings: SampleSize, noise: dict[str, Array], trained: dict[str, Array], n_units: int) -> list[Finding]:
-    """Judge what is said of noise, and of trained layers."""
+    """Judge the claims on noise and on trained layers."""
     width, sizes = settings.n_units, np.array(settings.n_samples)
     enough = list(sizes).index(PER_UNIT * width)
     unit = (0.0, 1.0)

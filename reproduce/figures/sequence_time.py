@@ -27,7 +27,7 @@ from reproduce.study import Outcome, Settings, Study
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTime(Settings):
-    """Which LSTMs, over how many sequences; and the size of the linear nets, over as many steps as the LSTMs."""
+    """The LSTMs, the number of sequences, and the size of the linear nets, which run as many steps as the LSTMs."""
 
     models: LanguageModels
     depth: int = 3
@@ -61,7 +61,7 @@ def run(study: Study) -> Outcome:
 
 
 def analysed(study: Study, seed: int) -> dict[str, Any]:
-    """Give curves of one seed by measure: of linear nets, and of each layer of an LSTM before and after training."""
+    """Return the curves of one seed by measure: of linear nets, and of each LSTM layer before and after training."""
     settings: SequenceTime = study.settings
     text = settings.models.text(study)
     trained = settings.models.train(study, text, settings.depth, seed)
@@ -82,14 +82,14 @@ def analysed(study: Study, seed: int) -> dict[str, Any]:
 
 
 def linear_states(kind: str, width: int, n: int, length: int, seed: int) -> list[np.ndarray[Any, Any]]:
-    """Give the states (n, width) of a linear recurrent net at each of `length` steps.
+    """Return the states (n, width) of a linear recurrent net at each of `length` steps.
 
     Args:
         kind: "orthogonal", "invertible" (not orthogonal) or "driven" (orthogonal, with input).
-        width: Units.
-        n: Sequences.
-        length: Steps; the first state is a random one.
-        seed: Of matrix, first state and input.
+        width: The number of units.
+        n: The number of sequences.
+        length: The number of steps; the first state is random.
+        seed: The seed of the matrix, the first state and the input.
     """
     rng = np.random.default_rng(seed)
     matrix = stats.ortho_group.rvs(width, random_state=rng)
@@ -107,11 +107,11 @@ def split(rows: np.ndarray[Any, Any], length: int) -> list[np.ndarray[Any, Any]]
 
 
 def against_last(states: Sequence[np.ndarray[Any, Any]]) -> Curves:
-    """Similarity of the state at each step with the last one, by measure, and the chance level of CCA."""
+    """Return the similarity of the state at each step to the last one, by measure, and the chance level of CCA."""
     curves: Curves = {measure: [] for measure in MEASURES}
     last = states[-1]
     for state in states:
-        found = svcca.similarities(state, last, [name for name in MEASURES if name != "cosine"])
+        found = svcca.measures.similarities(state, last, [name for name in MEASURES if name != "cosine"])
         for name, result in found.items():
             curves[name].append(result.similarity)
         curves["cosine"].append(cosine(state, last))
@@ -119,7 +119,7 @@ def against_last(states: Sequence[np.ndarray[Any, Any]]) -> Curves:
 
 
 def cosine(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
-    """Mean over samples of the cosine of the angle between two states."""
+    """Return the mean over samples of the cosine of the angle between two states."""
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     return float(np.mean((x * y).sum(axis=1) / norms))
 
@@ -132,7 +132,7 @@ def stacked(found: list[dict[str, Any]], net: str, measure: str) -> np.ndarray[A
 
 
 def linear_verdicts(found: list[dict[str, Any]]) -> list[Finding]:
-    """Judge that all steps of a linear net are one representation, and that other measures do not see it."""
+    """Judge that all steps of a linear net are one representation, and that other measures miss it."""
     by_kind = {kind: {m: np.array([one[kind][m] for one in found])[:, :-1] for m in MEASURES} for kind in LINEAR}
     return [
         judge(
@@ -188,7 +188,7 @@ def lstm_verdicts(found: list[dict[str, Any]]) -> list[Finding]:
 
 
 def middle(curves: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Value at the middle step of curves (..., n_steps)."""
+    """Return the value of curves (..., n_steps) at the middle step."""
     return curves[..., curves.shape[-1] // 2]
 
 

@@ -2,7 +2,7 @@
 
 Two layers of 200 directions share k of them, drawn from N(0, 1); the other 200 - k are drawn from N(0, std 0.1) for
 each layer by itself. Each layer is turned into 200 units by a random rotation of its own. The same with k directions of
-N(0, 1) that are *not* shared says what each measure gives for nothing; what it gives more than that is its contrast.
+N(0, 1) that are *not* shared shows each measure's value when nothing is shared; the excess over it is its contrast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SignalAndNoise(Settings):
-    """Sizes of the layers, how many directions are shared, and how strong the noise is."""
+    """The sizes of the layers, the numbers of shared directions, and the strength of the noise."""
 
     n_samples: int = 2000
     n_units: int = 200
@@ -54,7 +54,7 @@ def run(study: Study) -> Outcome:
 
 
 def layers(settings: SignalAndNoise, k: int, noise: float, shared: bool, rng: np.random.Generator) -> list[Array]:
-    """Draw two layers (n_samples, n_units) that have k directions of N(0, 1) each, the same or each its own."""
+    """Draw two layers (n_samples, n_units) with k directions of N(0, 1) each, shared or not."""
     n, units = settings.n_samples, settings.n_units
     common = rng.normal(size=(n, k))
     drawn = []
@@ -66,7 +66,7 @@ def layers(settings: SignalAndNoise, k: int, noise: float, shared: bool, rng: np
 
 
 def measured(settings: SignalAndNoise, seed: int) -> dict[str, Any]:
-    """Give each measure (noise, shared or not, k)."""
+    """Return each measure (noise, shared or not, k)."""
     shape = (len(settings.noise), 2, len(settings.n_shared))
     values = {name: np.empty(shape) for name in MEASURES}
     rng = np.random.default_rng(seed)
@@ -75,17 +75,17 @@ def measured(settings: SignalAndNoise, seed: int) -> dict[str, Any]:
         with warnings.catch_warnings():
             # Each says that unrelated layers would give much: that level is measured here, and drawn.
             warnings.simplefilter("ignore", svcca.SvccaWarning)
-            results = svcca.similarities(*layers(settings, k, noise, place[1] == 0, rng), list(MEASURES))
+            results = svcca.measures.similarities(*layers(settings, k, noise, place[1] == 0, rng), list(MEASURES))
         for name, result in results.items():
             values[name][place] = result.similarity
     return {name: value.tolist() for name, value in values.items()}
 
 
 def contrast(values: Array) -> Array:
-    """Give what a measure says of k shared directions less what it says of none, mean over k; a number a seed.
+    """Return a measure's value for k shared directions less its value for none, mean over k; one number per seed.
 
     Args:
-        values: Of one measure, (seed, shared or not, k).
+        values: The values of one measure, (seed, shared or not, k).
     """
     return (values[:, 0] - values[:, 1]).mean(axis=1)
 

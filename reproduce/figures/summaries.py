@@ -26,12 +26,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Summaries(Settings):
-    """Which nets and layer, and over how many images.
+    """The nets, the layer and the numbers of images.
 
     Attributes:
-        nets: Whose conv nets.
-        layer: Compared with its twin.
-        per_unit: Images for each unit of the layer; the first is the small sample of the claims.
+        nets: The settings of the conv nets.
+        layer: The layer that is compared with its twin.
+        per_unit: The numbers of images per unit of the layer; the first is the small sample of the claims.
     """
 
     nets: SharedNets
@@ -114,7 +114,7 @@ def run(study: Study) -> Outcome:
 
 
 def summarised(x: Tensor, twin: Tensor, untrained: Tensor, seed: int) -> dict[str, dict[str, float]]:
-    """Every summary of a layer (n, p) against each of the five others, as value by summary by other."""
+    """Return every summary of a layer (n, p) against each of the five others, as value by summary by other."""
     generator = torch.Generator().manual_seed(seed)
     others = {
         "itself": x,
@@ -124,20 +124,20 @@ def summarised(x: Tensor, twin: Tensor, untrained: Tensor, seed: int) -> dict[st
         "noise": torch.randn(twin.shape, generator=generator),
     }
     return {
-        name: {key: result.similarity for key, result in svcca.similarities(x, y, list(SUMMARIES)).items()}
+        name: {key: result.similarity for key, result in svcca.measures.similarities(x, y, list(SUMMARIES)).items()}
         for name, y in others.items()
     }
 
 
 def separation(values: Array) -> Array:
-    """Value of the trained twin less that of noise; values (..., others, summaries) become (..., summaries)."""
+    """Return the value of the trained twin less that of noise; (..., others, summaries) becomes (..., summaries)."""
     names = list(OTHERS)
     difference: Array = values[..., names.index("twin"), :] - values[..., names.index("noise"), :]
     return difference
 
 
 def smallest_step(values: Array) -> Array:
-    """Smallest of twin - untrained and untrained - noise over summaries; (n_seeds, others, summaries) to (n_seeds,)."""
+    """Return the smallest of twin - untrained and untrained - noise, (n_seeds,), from (n_seeds, others, summaries)."""
     order = [list(OTHERS).index(name) for name in ("twin", "untrained", "noise")]
     steps = -np.diff(values[:, order], axis=1)
     smallest: Array = steps.min(axis=(1, 2))

@@ -1,8 +1,8 @@
 """Figures 1 and 3: toy regression, two seeds: what of the last hidden layer they share, and how little of it is enough.
 
 A net has one input, four hidden layers of 200 units (ReLU) and four outputs, each a simple function of the input. The
-last hidden layer of two nets is compared on random inputs; what was found is judged on a grid of other inputs.
-Directions have no sign of their own: those of the second net are turned to agree with the first's.
+last hidden layers of two nets are compared on random inputs and judged on a grid of other inputs. Directions have no
+sign of their own: those of the second net are flipped to agree with the first's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONG = Training(epochs=100, snapshots=1)
 
 @dataclass(frozen=True, kw_only=True)
 class ToyRegression(Settings):
-    """The nets, and how many directions are looked at. A seed is a pair of nets; no net is in two pairs."""
+    """The nets, and the number of directions. A seed is a pair of nets; no net is in two pairs."""
 
     width: int = 200
     n_train: int = 2000
@@ -41,7 +41,7 @@ class ToyRegression(Settings):
     """Random inputs on which directions are found; they are judged on a grid of 401 others."""
     top: int = 3
     retained_variance: float = 0.99999
-    """Of the SVD step before projecting: 0.99 would keep about six directions, and not 30 to project on."""
+    """Retained variance of the SVD step before projecting: 0.99 would keep about six directions, too few for 30."""
     shown: tuple[int, ...] = (2, 6, 15, 30)
     kept: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 100, 150, 200)
 
@@ -61,7 +61,7 @@ ITEMS = (1, 4)
 KINDS = {"svcca": "SVCCA directions", "svd": "SVD directions", "neurons": "highest neurons"}
 BASELINES = {"pca": "SVD directions", "largest_activation": "highest neurons", "random_neurons": "random neurons"}
 ALIKE = 0.95
-"""Correlation from which on two curves are said to coincide."""
+"""The least correlation at which two curves are said to coincide."""
 SAME = 0.05
 """Relative error up to which outputs are said to look the same."""
 
@@ -97,11 +97,11 @@ def run(study: Study) -> Outcome:
 
 
 def compared(nets: list[Any], inputs: Tensor, top: int) -> dict[str, Any]:
-    """Give the top curves of both nets over the grid, by kind, and how the i-th of one correlates with the other's."""
+    """Return the top curves of both nets over the grid, by kind, and the correlations of the i-th with the i-th."""
     fit, grid = ([rows_of(net, data) for net in nets] for data in (inputs, GRID))
     shared = svcca.svcca(*fit)
     curves = {"svcca": (shared.transform(grid[0])[:, :top], shared.transform_y(grid[1])[:, :top])}
-    curves["svd"] = tuple(g @ svcca.pca(f).directions[:, :top] for f, g in zip(fit, grid, strict=True))
+    curves["svd"] = tuple(g @ svcca.measures.pca(f).directions[:, :top] for f, g in zip(fit, grid, strict=True))
     highest = [np.abs(rows).mean(axis=0).argsort()[::-1][:top] for rows in fit]
     curves["neurons"] = tuple(rows[:, units] for rows, units in zip(grid, highest, strict=True))
     found: dict[str, Any] = {"ranks": [shared.x_rank, shared.y_rank]}
@@ -118,14 +118,14 @@ def correlations(first: Array, second: Array) -> Array:
 
 
 def standardised(curves: Array) -> Array:
-    """Give columns of mean 0 and variance 1; a constant one is 0."""
+    """Return columns of mean 0 and variance 1; a constant column becomes 0."""
     centred = curves - curves.mean(axis=0)
     spread = centred.std(axis=0)
     return centred / np.where(spread > 0, spread, 1.0)
 
 
 def projected(nets: list[Any], inputs: Tensor, settings: ToyRegression) -> dict[str, Any]:
-    """Give outputs over the grid with k SVCCA directions of the last hidden layer kept, and the error by kind and k."""
+    """Return outputs over the grid with k SVCCA directions of the last hidden layer, and the error by kind and k."""
     outputs: dict[str, list[Any]] = {str(k): [] for k in (*settings.shown, settings.width)}
     errors: dict[str, Any] = {kind: [] for kind in ("svcca", *BASELINES)}
     from_target = []
@@ -147,12 +147,12 @@ def projected(nets: list[Any], inputs: Tensor, settings: ToyRegression) -> dict[
 
 
 def relative_error(part: Array, whole: Array) -> float:
-    """Root-mean-square difference of two outputs over the spread of the second, all outputs together."""
+    """Return the root-mean-square difference of two outputs over the spread of the second, all outputs together."""
     return float(np.linalg.norm(part - whole) / np.linalg.norm(whole - whole.mean(axis=0)))
 
 
 def judged(settings: ToyRegression, matched: dict[str, dict[str, Array]], errors: dict[str, Array]) -> list[Finding]:
-    """Judge what the paper says of both figures."""
+    """Judge the paper's claims on both figures."""
     means = {state: {kind: values.mean(axis=1) for kind, values in kinds.items()} for state, kinds in matched.items()}
     trained, top, last = means["trained"], settings.top, settings.shown[-1]
     alike = (

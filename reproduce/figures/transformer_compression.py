@@ -1,7 +1,7 @@
 """Beyond the papers: the MLPs of a transformer, compressed (2017, section 4.4).
 
-A causal language model over the frequent words of WikiText-2. Its MLPs are compressed by what `svcca.compress` offers,
-to equal weights; the loss is that of the whole network on text that it has not seen.
+A causal language model over the frequent words of WikiText-2. Its MLPs are compressed by the methods of
+`svcca.compress` to equal numbers of weights; the loss is that of the whole network on unseen text.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from reproduce.language import bigram_loss, mean_loss, unigram_loss, windows
 from reproduce.study import Outcome, Settings, Study
 from reproduce.training import Training
 from reproduce.transformer import Transformer, last_hidden
+from svcca.compress import compression_curve
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compression(Settings):
-    """The text, the network, and how many windows of the training text its layers are measured on."""
+    """The text, the network, and the number of windows of the training text that its layers are measured on."""
 
     n_words: int = 2000
     n_train: int = 250_000
@@ -73,7 +74,7 @@ ACCEPTED = 0.05
 
 
 def run(study: Study) -> Outcome:
-    """Train, compress in every way to every size, judge."""
+    """Train, compress by every method to every size, and judge."""
     settings: Compression = study.settings
     text = study.text(settings.n_words, settings.n_train, settings.n_valid)
     trained = [settings.net.train(study, text, settings.training, seed) for seed in study.seeds]
@@ -87,7 +88,7 @@ def run(study: Study) -> Outcome:
 
 
 def measure(study: Study, net: nn.Module, text: Text) -> dict[str, Any]:
-    """Give the loss, and what each way and size loses of it; what half of the weights bought, layer by layer."""
+    """Return the loss, the increase by each method and size, and the saving at half of the weights, layer by layer."""
     settings: Compression = study.settings
     seen = windows(text.train, settings.net.context)[: settings.n_measured, :-1].to(study.device).split(32)
     judged_on = windows(text.valid, settings.net.context).to(study.device)
@@ -96,7 +97,7 @@ def measure(study: Study, net: nn.Module, text: Text) -> dict[str, Any]:
         return -mean_loss(network, judged_on)
 
     options: dict[str, Any] = {"layers": MLPS, "forward": last_hidden, "progress": False}
-    curve = svcca.compression_curve(net, seen, evaluate, ratios=RATIOS, against=WAYS, **options)
+    curve = compression_curve(net, seen, evaluate, ratios=RATIOS, against=WAYS, **options)
     half = svcca.compress(net, seen, ratio=0.5, **options)
     report = svcca.compression_report(net, half, judged_on[:32, :-1], evaluate=evaluate)
     study.say(str(report))
@@ -110,7 +111,7 @@ def measure(study: Study, net: nn.Module, text: Text) -> dict[str, Any]:
 
 
 def silenced(net: nn.Module) -> nn.Module:
-    """Give a copy whose MLPs add nothing: what there is to lose."""
+    """Return a copy whose MLPs add nothing, which shows how much there is to lose."""
     net = copy.deepcopy(net)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -120,7 +121,7 @@ def silenced(net: nn.Module) -> nn.Module:
 
 
 def judged(found: list[dict[str, Any]], counted: dict[str, float]) -> list[Finding]:
-    """Judge what the network has learned, and what its MLPs lose."""
+    """Judge what the network has learned, and what compressing its MLPs loses."""
     losses = np.array([each["loss"] for each in found])
     lost = {way: np.array([each["lost"][way] for each in found]) for way in WAYS}
     outputs, weights, logits = (lost[way] for way in list(WAYS)[:3])

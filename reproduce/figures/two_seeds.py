@@ -1,7 +1,7 @@
 """App. Figure 4: two seeds of the conv net, layer against layer.
 
 Each net is compared with the net of the next seed, in all pairs of layers; a feature is a channel averaged over space.
-Beside them the same nets before training, whose layers are alike as far as they see the same images.
+The same nets before training are the control: their layers are alike in that they see the same images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reproduce.study import Outcome, Settings, Study
 
 @dataclass(frozen=True, kw_only=True)
 class TwoSeeds(Settings):
-    """Which nets, and on how many test images they are compared."""
+    """The nets, and the number of test images they are compared on."""
 
     n_compared: int
     nets: SharedNets

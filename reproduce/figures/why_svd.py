@@ -24,7 +24,7 @@ Values = dict[str, Array]
 
 @dataclass(frozen=True, kw_only=True)
 class WhySVD(Settings):
-    """Sizes of the layers, and how much noise B has."""
+    """The sizes of the layers, and the noise of B."""
 
     n_samples: int = 10_000
     n_units: int = 200
@@ -59,7 +59,7 @@ def run(study: Study) -> Outcome:
 
 
 def made(settings: WhySVD, noise: float, seed: int) -> dict[str, Array]:
-    """Draw A, B and C, each (n_samples, n_units); the seed gives the same A and C whatever the noise."""
+    """Draw A, B and C, each (n_samples, n_units); a seed draws the same A and C whatever the noise."""
     rng = np.random.default_rng(seed)
     n, k, units = settings.n_samples, settings.n_shared, settings.n_units
     shared, small, useful = (rng.normal(size=(n, width)) for width in (k, units - k, units - k))
@@ -69,12 +69,12 @@ def made(settings: WhySVD, noise: float, seed: int) -> dict[str, Array]:
 
 
 def compared(settings: WhySVD, seed: int) -> dict[str, dict[str, list[float]]]:
-    """Compare A with B and C by all measures, and count what the SVD step keeps of B and C, at each level of noise."""
+    """Compare A with B and C by all measures, and count what the SVD step keeps, at each level of noise."""
     found: dict[str, dict[str, list[float]]] = {layer: {key: [] for key in (*MEASURES, "rank")} for layer in "BC"}
     for noise in settings.noise:
         layers = made(settings, noise, seed)
         for layer in "BC":
-            results = svcca.similarities(layers["A"], layers[layer], list(MEASURES.values()))
+            results = svcca.measures.similarities(layers["A"], layers[layer], list(MEASURES.values()))
             for key, result in zip(MEASURES, results.values(), strict=True):
                 found[layer][key].append(result.similarity)
             found[layer]["rank"].append(results["svcca"].y_rank)
@@ -82,7 +82,7 @@ def compared(settings: WhySVD, seed: int) -> dict[str, dict[str, list[float]]]:
 
 
 def judged(layers: dict[str, Values], at: int, settings: WhySVD) -> list[Finding]:
-    """Judge whether each number tells B from C at one level of noise."""
+    """Judge whether each number distinguishes B from C at one level of noise."""
     b, c = ({key: values[:, at] for key, values in layers[layer].items()} for layer in "BC")
     n_others = settings.n_units - settings.n_shared
     where = f"noise of std {settings.judged_at:g}"

@@ -1,7 +1,7 @@
 """Morcos et al., Figure 4: wider nets converge to more similar solutions, and to better ones.
 
-Nets of six widths. PWCCA distance between seeds of one width, over all hidden layers, and, as in the paper, between as
-many random units of each net; before training and after it.
+Nets of six widths. We measure the PWCCA distance between seeds of one width over all hidden layers and, as in the
+paper, between equally many random units of each net; before and after training.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Width(Settings):
-    """Which nets, how they are trained, and on how many test images they are compared.
+    """The nets, how they are trained, and the number of test images they are compared on.
 
     Attributes:
-        seeds: Nets of each width; at least two are trained.
-        n_units: Units of fc1 that are compared whatever the width.
+        seeds: The number of nets of each width; at least two are trained.
+        n_units: The number of units of fc1 that are compared, whatever the width.
     """
 
     n_train: int
@@ -89,7 +89,7 @@ UNITS_OF = "relu6"
 
 
 def run(study: Study) -> Outcome:
-    """Train seeds of every width, compare those of one width with each other."""
+    """Train all seeds of every width, and compare those of one width with each other."""
     settings: Width = study.settings
     n = max(settings.seeds, 2)
     images = study.images(settings.n_train, settings.n_test)
@@ -157,22 +157,22 @@ def queue(study: Study, settings: Width, images: Images) -> Iterator[Entry]:
 
 
 def measured(rows: Sequence[dict[str, Any]], n_units: int) -> dict[str, Any]:
-    """Compare all nets in every layer, and in as many random units of one."""
+    """Compare all nets in every layer, and in equally many random units of one layer."""
     chosen = [some_units(net[UNITS_OF], n_units, seed) for seed, net in enumerate(rows)]
     return {"layers": {layer: of_rows([net[layer] for net in rows]) for layer in HIDDEN}, "units": of_rows(chosen)}
 
 
 def some_units(rows: torch.Tensor, n_units: int, seed: int) -> torch.Tensor:
-    """Take as many random units of a layer (n_samples, n_features); all where there are fewer."""
+    """Take so many random units of a layer (n_samples, n_features); all of them if there are fewer."""
     return rows[:, torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(seed))[:n_units]]
 
 
 def stacked(found: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
-    """Give what was measured as arrays (n_widths, n_nets, n_nets).
+    """Return the measurements as arrays (n_widths, n_nets, n_nets).
 
     Returns:
-        Distance as a share of that of unrelated layers, mean over layers; distance of as many units; distance of
-        unrelated layers, mean over layers.
+        The distance as a share of that of unrelated layers, mean over layers; the distance of equally many units; the
+        distance of unrelated layers, mean over layers.
     """
     distance, chance = (np.array([array(each["layers"], what) for each in found]) for what in ("distance", "chance"))
     share = distance / np.maximum(chance, np.finfo(float).tiny)  # the diagonal is 0 in both, and never looked at
@@ -180,22 +180,22 @@ def stacked(found: Sequence[dict[str, Any]]) -> tuple[Array, Array, Array]:
 
 
 def fall(doublings: Array, distance: Array) -> float:
-    """Give how much a distance (n_widths,) falls with each doubling of the width: less the slope of a straight line."""
+    """Return how much a distance (n_widths,) falls with each doubling of the width: minus the slope of a line."""
     return -float(np.polyfit(doublings, distance, 1)[0])
 
 
 def of_net(matrices: Array, net: int, n: int) -> Array:
-    """Mean distance (n_widths,) of one of the first n nets to the others of them."""
+    """Return the mean distance (n_widths,) of one of the first n nets to the others."""
     return across(matrices, [net], [other for other in range(n) if other != net])
 
 
 def correlation(accuracy: Array, distance: Array) -> float:
-    """Pearson's correlation over widths."""
+    """Return Pearson's correlation over widths."""
     return float(np.corrcoef(accuracy, distance)[0, 1])
 
 
 def draw(widths: Sequence[int], n: int, share: Array, units: Array, chance: Array, accuracy: Array) -> Figure:
-    """Draw both distances against width, every pair a dot, and accuracy against distance."""
+    """Draw both distances against width, one dot per pair, and accuracy against distance."""
     figure = new_figure(9, 3.6)
     left, middle, right = figure.subplots(1, 3)
     first, second = np.triu_indices(n, 1)

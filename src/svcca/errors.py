@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+__all__ = [
+    "Doubt",
+    "DoubtKind",
+    "FileError",
+    "InputError",
+    "LayerError",
+    "NonFiniteError",
+    "RankError",
+    "SampleError",
+    "SolverError",
+    "SvccaError",
+    "SvccaWarning",
+    "UnknownOptionError",
+]
 
 
 class SvccaError(Exception):
@@ -113,3 +128,23 @@ def unknown_option(
     near = closest(str(got), names, limit=1)
     hint = remedy or (f"Did you mean {near[0]!r}?" if near else "")
     return UnknownOptionError(message(where, f"{what} to be one of {', '.join(names)}", repr(got), hint))
+
+
+def few_rows(where: str, of: str, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Write one warning about all layers with fewer rows than they are wide; none where there is no such layer.
+
+    Args:
+        where: The call.
+        of: What is counted beside the rows: "inputs", "features".
+        sizes: Number of rows and width of each layer, by name.
+
+    >>> few_rows("compress", "inputs", {"fc": (50, 64)})[0].partition(". ")[0]
+    "compress: expected as many rows as a layer has inputs, or more; got 50 for the 64 of 'fc'"
+    """
+    if not sizes:
+        return []
+    words = [f"{n_rows:,} for the {width:,} of {name!r}" for name, (n_rows, width) in sizes.items()]
+    got = ", ".join(words[:3]) + (f" and {len(sizes) - 3} more layers" if len(sizes) > 3 else "")
+    cause = "Directions are fitted to these rows, and what they leave out may matter to others"
+    expected = f"as many rows as a layer has {of}, or more"
+    return [message(where, expected, got, cause, "Pass more data, several times as many rows")]

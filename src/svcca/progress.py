@@ -9,13 +9,13 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, show: bool | None) -> Iterator[Item]:
-    """Iterate with a progress bar.
+def track(items: Iterable[Item], description: str, show: bool | None = None) -> Iterator[Item]:
+    """Yield the items one by one, with a progress bar on standard error.
 
     Args:
-        items: What to go through; its length, where it has one, gives the total.
+        items: The items; their number, where it is known, is the bar's total.
         description: What is being done.
-        show: True or False; None shows the bar only where standard error is a terminal.
+        show: Whether to show the bar; None: only where standard error is a terminal.
     """
     if not (sys.stderr.isatty() if show is None else show):
         yield from items
@@ -29,6 +29,7 @@ def track(items: Iterable[Item], description: str, show: bool | None) -> Iterato
 
 
 def _length(items: Iterable[Item]) -> float | None:
+    """Return the number of items, or None where it is not known."""
     try:
         return len(items) if isinstance(items, Sized) else None
     except TypeError:  # a DataLoader over an iterable dataset has a __len__ that raises

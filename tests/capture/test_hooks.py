@@ -5,20 +5,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from svcca.capture.hooks import LayerRecorder, preserved_rng
+from svcca.capture.batches import Batch
+from svcca.capture.hooks import Keep, LayerRecorder, preserved_rng
 from svcca.errors import LayerError
 
 X = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
 
 
-def record(model, *batches, layers=None, forward=None, keep=lambda _, output: output.clone()):
-    """What the recorder gives for each batch; rules are settled after the first, as in a pass over data."""
+class AsItIs:
+    """A rule that changes nothing: what it gives shares the memory of the output."""
+
+    def rows(self, output, mask, where):
+        return output
+
+
+def batch(data, number):
+    return Batch(data, number, slice(0, 7))
+
+
+def kept(labels):
+    return Keep(dict.fromkeys(labels, AsItIs()), batch(X, 1), "a (Net)")
+
+
+def record(model, *batches, layers=None, forward=None, tap="output"):
+    """What the recorder gives for each batch; rules are applied from the second on, as in a pass over data."""
     outputs = []
-    with LayerRecorder(model, layers, forward, "a (Net)") as recorder:
-        for number, batch in enumerate(batches):
-            outputs.append(recorder.run(batch, f"batch {number}"))
-            if number == 0:
-                recorder.settle(list(outputs[0]), keep)
+    with LayerRecorder(model, layers, forward, "a (Net)", tap=tap) as recorder:
+        for number, data in enumerate(batches):
+            keep = kept(outputs[0]) if number else None
+            outputs.append(recorder.run(batch(data, number), keep))
     return outputs
 
 
@@ -357,18 +372,74 @@ def test_a_layer_missing_in_a_later_batch_is_an_error_that_names_both():
         record(Sometimes(), X, X[:3])
 
 
-def test_only_what_was_settled_is_kept_and_by_the_rule_given():
+def test_only_what_is_to_be_kept_is_kept_and_by_the_rule_given():
     seen = []
 
-    def keep(name, output):
-        seen.append(name)
-        return output.sum()
+    class Sum:
+        def rows(self, output, mask, where):
+            seen.append((mask.tolist(), where))
+            return output.sum()
 
-    with LayerRecorder(Backwards(), None, None, "a") as recorder:
-        recorder.run(X, "batch 0")
-        recorder.settle(["first", "last"], keep)
-        assert [o.ndim for o in recorder.run(X, "batch 1").values()] == [0, 0]
-    assert seen == ["first", "last"]
+    data = {"x": X, "attention_mask": torch.ones(7, 1)}
+    keep = Keep(dict.fromkeys(["first", "last"], Sum()), batch(data, 1), "a")
+    with LayerRecorder(Backwards(), None, lambda model, data: model(data["x"]), "a") as recorder:
+        recorder.run(batch(data, 0))
+        assert [o.ndim for o in recorder.run(batch(data, 1), keep).values()] == [0, 0]
+    assert seen == [([[True]] * 7, "a 'first', batch 1"), ([[True]] * 7, "a 'last', batch 1")]
+    assert keep.shapes == {"first": (7, 5), "last": (7, 2)}
+
+
+def test_inputs_are_tapped_by_position_or_name_and_the_layer_itself_need_not_run():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.tail = nn.Linear(4, 4), Counting(fail_from=2)
+
+        def forward(self, x):
+            return self.tail(x=self.fc(x))
+
+    model = Net()
+    with torch.no_grad():
+        expected = model.fc(X)
+    for outputs in record(model, X, X, layers=["fc", "tail"], tap="input"):
+        same(outputs, {"fc": X, "tail": expected})
+    assert model.tail.calls == 1
+
+
+def test_an_in_place_layer_changes_nothing_of_the_inputs_that_were_captured():
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True))
+    with torch.no_grad():
+        expected = model[0](X)
+    for outputs in record(model, X, X, layers="1", tap="input"):
+        same(outputs, {"1": expected})
+
+
+def test_the_models_own_output_is_there_where_it_ran_to_its_end():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        expected = model(X)
+    with LayerRecorder(model, "0", None, "a") as recorder:
+        recorder.run(batch(X, 0))
+        assert torch.equal(recorder.output, expected)
+        recorder.run(batch(X, 1), kept(["0"]))
+        assert recorder.output is None
+        recorder.to_the_end = True
+        recorder.run(batch(X, 2), kept(["0"]))
+        assert torch.equal(recorder.output, expected)
+
+
+def test_a_layer_that_runs_more_often_in_a_later_batch_is_an_error():
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.tail = nn.Linear(4, 4), nn.Identity()
+
+        def forward(self, x):
+            x = self.fc(x)
+            return self.tail(x if x.shape[0] == 7 else self.fc(x))
+
+    with pytest.raises(LayerError, match=r"a \(Net\), batch 1: .*; got more runs than in the first batch of 'fc'"):
+        record(Again(), X, X[:3])
 
 
 def test_the_users_forward_runs_the_model():
@@ -468,11 +539,13 @@ def test_a_model_run_inside_another_records_only_its_own_run():
     inner = Backwards()
     outer = nn.Sequential(inner, nn.ReLU())
     with LayerRecorder(inner, None, None, "a") as first, LayerRecorder(outer, None, None, "b") as second:
+        keeps = [None, None]
         for number in range(2):
-            outputs = first.run(X, f"batch {number}"), second.run(2 * X, f"batch {number}")
-            if number == 0:
-                first.settle(list(outputs[0]), lambda _, o: o.clone())
-                second.settle(list(outputs[1]), lambda _, o: o.clone())
+            outputs = [
+                recorder.run(batch(data, number), keep)
+                for recorder, data, keep in zip((first, second), (X, 2 * X), keeps, strict=True)
+            ]
+            keeps = [kept(own) for own in outputs]
     with torch.no_grad():
         same(outputs[0], inner.by_hand(X))
         same(

@@ -207,7 +207,7 @@ def test_every_rule_can_be_asked_for_by_its_name(name):
 
 @pytest.mark.parametrize("rule", ["pixel", None, 3, Pixels], ids=str)
 def test_an_unknown_rule_lists_those_there_are(rule):
-    known = "auto, flatten, pixels, pool, tokens, last_token, mean_token, interpolate, fourier"
+    known = "auto, flatten, fourier, interpolate, pixels, pool, tokens, last_token, mean_token"
     with pytest.raises(UnknownOptionError, match=f"observe: expected a rule to be one of {known}; got"):
         chosen(rule)
 

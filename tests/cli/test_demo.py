@@ -1,88 +1,42 @@
-import sys
-
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from svcca.cli import app as cli
-from svcca.cli import demo
+from cli.running import files, refused, run
+from svcca.cli import digits
 
 
 @pytest.fixture(scope="module")
 def result():
-    return demo.run(progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "EPOCHS", 1)  # how well the nets do is not the command's concern
+        return digits.run(progress=False)
 
 
-def test_both_nets_read_nine_of_ten_unseen_digits(result):
-    assert min(result.accuracies) > 0.9
-
-
-def test_each_block_is_most_similar_to_its_twin_more_often_than_chance(result):
-    hits, total = result.matrix.twin_matches()
-    assert total == 4
-    assert hits > 1  # among four blocks, unrelated nets would have one
-
-
-def test_the_nets_are_two_and_not_one(result):
-    assert np.all(result.matrix.values < 1 - 1e-3)
-    assert np.all(result.matrix.values > result.matrix.chance)
-
-
-def test_the_result_says_what_it_is(result):
-    matrix = result.matrix
-    assert matrix.row_labels == matrix.column_labels == ("block1", "block2", "block3", "block4")
-    assert (matrix.row_title, matrix.column_title, matrix.command) == ("seed 0", "seed 1", "svcca demo")
-    assert matrix.n_samples == 1797 * 64
-    (remark,) = matrix.warnings
-    assert "115,008 rows come from 1,797 inputs" in remark.text
-    assert "counting only the inputs it would be up to 0.12" in remark.text
-
-
-def test_two_runs_give_the_same_numbers(monkeypatch):
-    monkeypatch.setattr(demo, "EPOCHS", 2)
-    state = torch.get_rng_state()
-    first, second = demo.run(progress=False), demo.run(progress=False)
-    assert first.matrix.values.tobytes() == second.matrix.values.tobytes()
-    assert first.accuracies == second.accuracies
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_weights_come_from_the_seed_alone(monkeypatch):
-    monkeypatch.setattr(demo, "EPOCHS", 1)
-    digits = demo.load_digits()
-    nets = []
-    for outer, seed in ((1, 0), (2, 0), (2, 1)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(outer)
-            nets.append(demo.train(digits, seed, progress=False))
-    first, again, other = (nn.utils.parameters_to_vector(net.parameters()) for net in nets)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_the_digits_are_split_without_overlap_and_scaled():
-    digits = demo.load_digits()
-    assert (len(digits.train_images), len(digits.test_images)) == (1200, 597)
-    images = torch.cat([digits.train_images, digits.test_images])
-    assert images.shape == (1797, 1, 8, 8)
-    assert (float(images.min()), float(images.max())) == (0.0, 1.0)
-    assert len(digits.train_labels) == 1200
-    assert set(digits.test_labels.tolist()) == set(range(10))
-
-
-def test_the_command_writes_the_report_and_the_figure_and_says_where(result, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "run", lambda progress: result)
-    monkeypatch.setattr(sys, "argv", ["svcca", "demo", "-o", str(tmp_path / "new" / "folder")])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert not stopped.value.code
-    said = capsys.readouterr().out
+def test_it_writes_the_report_and_the_figure_and_says_where(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "run", lambda progress: result)
     folder = tmp_path / "new" / "folder"
-    assert sorted(path.name for path in folder.iterdir()) == ["heatmap.png", "report.html"]
-    for name in ("heatmap.png", "report.html"):
-        assert name in said
+    done = run("demo", "-o", folder)
+    assert done.exit_code == 0
+    assert files(folder) == ["heatmap.png", "report.html"]
+    assert done.stdout.splitlines()[-2:] == [f"Wrote {folder / 'report.html'}", f"Wrote {folder / 'heatmap.png'}"]
     for value in result.matrix.values.flat:
-        assert f"{value:.3f}" in said
+        assert f"{value:.3f}" in done.stdout
     hits, total = result.matrix.twin_matches()
-    assert f"{hits} of {total} blocks are most similar to their twin" in said
+    assert f"{hits} of {total} blocks are most similar to their twin" in done.stdout
+    first, second = result.accuracies
+    assert f"read {first:.1%} and {second:.1%} of unseen digits correctly" in done.stdout
+    (remark,) = result.matrix.warnings
+    assert done.stderr == f"Note: {remark.text}\n"
+
+
+def test_quiet_writes_the_same_files_and_prints_nothing(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "run", lambda progress: result)
+    done = run("demo", "-o", tmp_path, "-q")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert files(tmp_path) == ["heatmap.png", "report.html"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(here, capsys, monkeypatch):
+    before = files(here)
+    said = refused(capsys, monkeypatch, "demo", "-o", "a.npz")
+    assert "expected a folder that can be made; got File exists" in said
+    assert files(here) == before

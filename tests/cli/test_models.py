@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from cli.running import Bomb
 from svcca.cli.models import build_model, import_object, load_checkpoint, load_inputs
 from svcca.errors import FileError, InputError
 
@@ -168,14 +169,6 @@ def test_weights_of_other_shapes_are_refused(tmp_path):
     torch.save(weights() | {"fc1.weight": torch.ones(2, 2)}, tmp_path / "a.pt")
     with pytest.raises(FileError, match=r"expected weights of the model's shapes; got (?s:.)*fc1\.weight"):
         loaded(tmp_path / "a.pt")
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 @pytest.mark.parametrize("form", ["torch", "pickle", "beside weights"])

@@ -48,7 +48,7 @@ def test_every_pair_is_what_the_call_on_its_maps_gives():
             if left[row].ndim == right[column].ndim == 2:
                 expected = svcca.svcca(left[row], right[column]).similarity
             else:
-                expected = svcca.fourier_cca(left[row], right[column]).similarity
+                expected = svcca.fourier.fourier_cca(left[row], right[column]).similarity
             assert matrix.values[i, j] == pytest.approx(expected, abs=1e-9), (row, column)
     assert matrix.n_samples == 90
     assert matrix.rows[0].observation == "fourier (3 channels, 8 x 8)"
@@ -62,7 +62,7 @@ def test_several_measures_come_from_one_pass():
     a, b = net(0), net(1)
     found = compared(a, b, IMAGES, measure=measures)
     x, y = outputs(a)["1"], outputs(b)["2"]
-    result = svcca.fourier_cca(x, y)
+    result = svcca.fourier.fourier_cca(x, y)
     assert list(found) == [*names, "svcca_weighted(side='y')"]
     for measure, matrix in zip(measures, found.values(), strict=True):
         assert matrix.values[1, 2] == pytest.approx(result.evaluate(measure).similarity, abs=1e-9), measure
@@ -174,7 +174,7 @@ def test_sizes_that_do_not_fit_are_named_with_their_layers():
 def test_interpolated_maps_are_those_of_the_call():
     a, b = IMAGES, IMAGES[:, :, :5, :5]
     got = svcca.compare({"a": a}, {"b": b}, observe=svcca.Fourier(resize="interpolate")).values[0, 0]
-    assert got == pytest.approx(svcca.fourier_cca(a, b, resize="interpolate").similarity, abs=1e-9)
+    assert got == pytest.approx(svcca.fourier.fourier_cca(a, b, resize="interpolate").similarity, abs=1e-9)
 
 
 def test_vectors_alone_and_measures_that_are_not_defined_are_refused():

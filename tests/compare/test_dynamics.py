@@ -16,7 +16,7 @@ from svcca.capture.batches import SMALL_BATCH
 from svcca.capture.checkpoints import find_checkpoints
 from svcca.compare import dynamics as module
 from svcca.compare.result import LayerSummary
-from svcca.errors import FileError, InputError, LayerError, SvccaWarning, UnknownOptionError
+from svcca.errors import FileError, InputError, LayerError, SampleError, SvccaWarning, UnknownOptionError
 
 matplotlib.use("Agg")
 X = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
@@ -71,14 +71,14 @@ def dynamics(checkpoints, **options):
 
 
 @pytest.mark.parametrize("measure", ["svcca", "cca", "pwcca", "linear_cka", "linear_cka_debiased", "procrustes"])
-@pytest.mark.parametrize("against", ["last", "previous"])
-def test_each_step_is_what_compare_gives(states, measure, against):
-    got = dynamics(states, steps=STEPS, measure=measure, against=against)
-    references = [states[-1]] * 4 if against == "last" else states[:-1]
-    rows = states if against == "last" else states[1:]
-    assert got.steps.tolist() == (STEPS if against == "last" else STEPS[1:])
-    for index, (row, reference) in enumerate(zip(rows, references, strict=True)):
-        expected = svcca.compare(loaded(row), loaded(reference), X, measure=measure, progress=False)
+@pytest.mark.parametrize("reference", ["last", "previous"])
+def test_each_step_is_what_compare_gives(states, measure, reference):
+    got = dynamics(states, steps=STEPS, measure=measure, reference=reference)
+    references = [states[-1]] * 4 if reference == "last" else states[:-1]
+    rows = states if reference == "last" else states[1:]
+    assert got.steps.tolist() == (STEPS if reference == "last" else STEPS[1:])
+    for index, (row, other) in enumerate(zip(rows, references, strict=True)):
+        expected = svcca.compare(loaded(row), loaded(other), X, measure=measure, progress=False)
         np.testing.assert_allclose(got.values[index], expected.values, atol=1e-9)
         np.testing.assert_allclose(got.chance[index], expected.chance, atol=1e-12)
         assert got.ranks[index].tolist() == [layer.rank for layer in expected.rows]
@@ -182,14 +182,16 @@ def test_a_half_written_checkpoint_is_named_and_skipped_only_on_request(folder):
 
 def test_what_cannot_be_compared_says_why(states):
     with pytest.raises(UnknownOptionError, match="last, previous"):
-        dynamics(states, steps=STEPS, against="first")
+        dynamics(states, steps=STEPS, reference="first")
     with pytest.raises(UnknownOptionError, match="svcca"):
         dynamics(states, steps=STEPS, measure="svca")
-    with pytest.raises(InputError, match="a rule that gives rows; got 'fourier'"):
+    with pytest.raises(InputError, match=r"a layer of maps .*; got vectors only"):
         dynamics(states, steps=STEPS, observe="fourier")
+    with pytest.raises(UnknownOptionError, match="observe='fourier'"):
+        dynamics(states, steps=STEPS, observe="fourier", measure="cca_top")
     with pytest.raises(LayerError, match="at step 0"):
         dynamics(states, steps=STEPS, layers=["fc9"])
-    with pytest.raises(InputError, match="probe set: expected at least one batch"):
+    with pytest.raises(SampleError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         svcca.learning_dynamics(net(), states, [], steps=STEPS, progress=False)
     dead = {**states[1], "0.weight": torch.zeros(12, 6)}
     with pytest.raises(InputError, match=r"Sequential at step 5 '0': .*a constant layer"):
@@ -254,8 +256,8 @@ def test_a_recorder_gives_what_checkpoints_give(states, tmp_path, on_disk):
     assert all(torch.equal(a[name], b[name]) for a, b in zip(states, recorded, strict=True) for name in a)
     assert recorder.recorded == tuple(STEPS)
     np.testing.assert_array_equal(recorder.result().values, dynamics(states, steps=STEPS).values)
-    before = recorder.result(against="previous")
-    np.testing.assert_array_equal(before.values, dynamics(states, steps=STEPS, against="previous").values)
+    before = recorder.result(reference="previous")
+    np.testing.assert_array_equal(before.values, dynamics(states, steps=STEPS, reference="previous").values)
 
 
 def test_a_recorder_touches_neither_model_nor_gradients_nor_random_state():
@@ -351,7 +353,7 @@ def test_layers_that_converge_together_have_no_order():
 
 def test_convergence_needs_the_end_and_a_threshold():
     with pytest.raises(InputError, match="curves against the last step; got 'previous'"):
-        planted([[1.0]], [1], against="previous").convergence_steps()
+        planted([[1.0]], [1], reference="previous").convergence_steps()
     with pytest.raises(InputError, match=r"a threshold in \(0, 1\]"):
         planted([[1.0]], [1]).convergence_steps(1.5)
 
@@ -364,7 +366,7 @@ def test_a_result_is_saved_and_loaded(states, tmp_path):
     assert (again.layers, again.measure, again.title) == (got.layers, got.measure, got.title)
     plain = json.loads((tmp_path / "d.json").read_text())
     for wrong, error in (
-        ({**plain, "version": 9}, "version 2; got 9"),
+        ({**plain, "version": 9}, "version 3; got 9"),
         ({**plain, "format": "x"}, "another kind of file"),
     ):
         (tmp_path / "w.json").write_text(json.dumps(wrong))

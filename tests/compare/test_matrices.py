@@ -58,8 +58,8 @@ def test_a_matrix_holds_the_definition_of_its_measure():
         assert matrix.definition == {"linear_cka": LinearCKA(), "pwcca(side='y')": PWCCA(side="y")}[label].definition
 
 
-def test_doubts_are_pooled_by_kind_and_counted_apart(monkeypatch):
-    # Two pairs of wide layers, forced; one of a wide and a narrow one, with a high level; one that is fine.
+def test_doubts_are_pooled_by_kind_and_counted_apart():
+    # The wide layer with itself is forced, with the narrow one it has a high level; the narrow one is fine.
     shared = reference.gaussian(0, 30, 2)
     wide, narrow = np.hstack([shared, reference.gaussian(1, 30, 18)]), shared + reference.gaussian(2, 30, 2)
     with pytest.warns(SvccaWarning) as caught:
@@ -69,6 +69,16 @@ def test_doubts_are_pooled_by_kind_and_counted_apart(monkeypatch):
     assert forced.text.endswith("A warning of this kind holds for 1 of 4 pairs.")
     assert chance.text.endswith("A warning of this kind holds for 2 of 4 pairs.")
     assert [str(warning.message) for warning in caught] == [forced.text, chance.text]
+
+
+def test_the_doubt_that_stands_for_all_is_that_of_the_highest_chance_level():
+    layers = {f"p{p}": reference.gaussian(p, 60, p) for p in (16, 24, 12)}
+    with pytest.warns(SvccaWarning):
+        matrix = compare(layers, measure="cca")
+    (doubt,) = matrix.warnings
+    assert doubt.kind == "chance"
+    row, column = np.unravel_index(matrix.chance.argmax(), matrix.chance.shape)
+    assert doubt.text.startswith(f"{matrix.row_labels[row]} x {matrix.column_labels[column]}: ")
 
 
 def test_more_memory_than_the_budget_is_an_error_that_says_how_much():

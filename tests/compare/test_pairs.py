@@ -15,7 +15,7 @@ from svcca.core.grid import GridAccumulator
 from svcca.errors import InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
 from svcca.measures.chance import cca_mean
 
-MEASURES = {"svcca": svcca.svcca, "pwcca": svcca.pwcca, "linear_cka": svcca.linear_cka}
+MEASURES = {"svcca": svcca.svcca, "pwcca": svcca.measures.pwcca, "linear_cka": svcca.measures.linear_cka}
 X = torch.randn(600, 6, generator=torch.Generator().manual_seed(0))
 # Two float64 routes to one number over a few hundred samples, and layers of condition below 30.
 ROUNDING = reference.rounding(600, condition=30)
@@ -560,7 +560,7 @@ def test_a_pattern_of_observe_that_fits_no_layer_is_refused():
 
 @pytest.mark.parametrize("options", [{"measure": "svca"}, {"observe": "pixel"}], ids=str)
 def test_an_unknown_choice_lists_the_known(options):
-    known = "svcca, svcca_r2, svcca_weighted" if "measure" in options else "auto, flatten, pixels, pool"
+    known = "svcca, svcca_r2, svcca_weighted" if "measure" in options else "auto, flatten, fourier, interpolate, pixels"
     with pytest.raises(UnknownOptionError, match=f"one of {known}"):
         compare(Net(), None, X, **options)
 
@@ -579,7 +579,7 @@ def test_an_empty_loader_is_refused():
 
 
 def test_rows_that_do_not_match_are_refused():
-    with pytest.raises(SampleError, match="as many samples in both networks; got 599 in b and"):
+    with pytest.raises(SampleError, match="as many samples on both sides; got 599 in b and"):
         compare(Net(), {"fc1": X[1:]}, X.split(100))
 
 

@@ -8,8 +8,10 @@ from torch import nn
 
 import svcca
 from compress.compressible import convolutional, dense, images, output
-from svcca.compress import layer_inputs
-from svcca.errors import SvccaWarning
+from svcca.compress import compression_curve, layer_inputs
+from svcca.compress.layer_inputs import OriginalLogits, input_moments, inputs_of_other
+from svcca.core.moments import JointMoments
+from svcca.errors import InputError, LayerError, SvccaWarning
 
 
 @contextlib.contextmanager
@@ -85,8 +87,81 @@ def test_rows_count_and_not_samples_and_the_weights_alone_need_none():
 
 def test_a_curve_warns_of_few_rows_once_and_records_it():
     with few("got 13 for the 16 of '2'") as caught:
-        curve = svcca.compression_curve(
-            dense(), images(13, 6), lambda _: 1.0, ratios=(0.8, 0.6), against=("pca", "pls")
-        )
+        curve = compression_curve(dense(), images(13, 6), lambda _: 1.0, ratios=(0.8, 0.6), against=("pca", "pls"))
     assert len(caught) == 1
     assert len(curve.warnings) == 1
+
+
+class Words(nn.Module):
+    """A language model in little: logits a token, behind a loss."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.head = nn.Linear(6, 8).double(), nn.Linear(8, 5).double()
+
+    def forward(self, x):
+        logits = self.head(torch.tanh(self.hidden(x)))
+        return {"loss": logits.square().mean(), "logits": logits}
+
+
+def test_logits_a_token_stand_beside_the_tokens_of_a_layer():
+    model, data = Words(), images(80, 4, 6)
+    with torch.no_grad():
+        logits = model(data)["logits"]
+    moments, joint = input_moments(model, ["head"], data.split(30), OriginalLogits(model, None), None, False)["head"]
+    expected = JointMoments.from_rows(torch.tanh(model.hidden(data)).detach().flatten(0, 1), logits.flatten(0, 1))
+    assert moments.n_samples == 320
+    assert torch.allclose(joint.cross_scatter, expected.cross_scatter, rtol=0, atol=1e-9)
+    assert torch.allclose(joint.y.scatter, expected.y.scatter, rtol=0, atol=1e-9)
+
+
+def test_each_layer_stands_beside_the_inputs_of_the_same_layer_in_another_model():
+    model, other, data = dense(), dense(5), images(80, 6)
+    given = inputs_of_other(other, ["2", "5"], None)
+    found = input_moments(model, ["2", "5"], data.split(30), given, None, False)
+    with torch.no_grad():
+        for name, n_before in (("2", 2), ("5", 5)):
+            expected = JointMoments.from_rows(model[:n_before](data), other[:n_before](data))
+            assert torch.allclose(found[name][1].cross_scatter, expected.cross_scatter, rtol=0, atol=1e-9)
+
+
+def test_targets_over_other_positions_are_refused():
+    class Turned(Words):
+        def forward(self, x):
+            return super().forward(x)["logits"][:, :3]
+
+    model, data = Turned(), images(80, 4, 6)
+    with pytest.raises(
+        InputError, match=r"inputs of Turned 'head', batch 0: expected a target over the same positions"
+    ):
+        svcca.compress(model, data, layers="head", ranks=2, against="logits")
+
+
+def test_a_target_wider_than_is_worth_it_is_refused(monkeypatch):
+    monkeypatch.setattr(layer_inputs, "WIDEST_TARGET", 2)
+    with pytest.raises(
+        InputError, match=r"compress '2': expected a target of at most 2 columns; got 3\. Pass against="
+    ):
+        svcca.compress(dense(), images(300, 6), layers="2", ranks=2, against="logits")
+
+
+def test_a_convolution_that_is_given_single_maps_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3)).double()
+    with pytest.raises(
+        InputError, match=r"compress '0': expected maps \(n_samples, .*as its inputs; got shape \(3, 5, 5\)"
+    ):
+        svcca.compress(model, [images(3, 5, 5)], ranks=2)
+
+
+def test_a_layer_that_runs_twice_in_the_data_that_are_measured_is_refused():
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(6, 6).double()
+
+        def forward(self, x):
+            return self.fc(x if len(x) > 20 else self.fc(x))
+
+    with pytest.raises(LayerError, match=r"compress Sometimes: expected a layer that runs once .*; got 'fc#1'"):
+        input_moments(Sometimes(), ["fc"], images(20, 6).split(10), None, None, False)

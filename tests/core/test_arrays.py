@@ -1,4 +1,6 @@
 import contextlib
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -6,12 +8,15 @@ import pytest
 import torch
 
 import reference as ref
+import svcca
+from svcca.core import Coherence, JointMoments, Moments, Solver, Subspace, arrays, coherence_of
 from svcca.core.arrays import (
     accumulator_dtype,
     check_finite,
     check_same_samples,
     source_eps,
     to_numpy,
+    to_row_pair,
     to_rows,
     to_tensor,
 )
@@ -175,3 +180,73 @@ def test_the_source_epsilon_is_the_dtypes_own(dtype, bits):
 def test_a_result_that_requires_grad_becomes_numpy():
     array = to_numpy(torch.ones(2, requires_grad=True))
     assert isinstance(array, np.ndarray)
+
+
+# -- checked once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Names of the arrays that were read for NaN, in order."""
+    names = []
+
+    def counted(x, where):
+        names.append(where)
+        return check_finite(x, where)
+
+    monkeypatch.setattr(arrays, "check_finite", counted)
+    return names
+
+
+LAYERS = {
+    "tall": ref.related(0, 60, 4, 3),
+    "wide": ref.related(0, 20, 30, 25),
+    "ill-conditioned": ref.planted(0, 100, 4, 3, [0.9], condition=1e5),
+}
+OF_TWO = {
+    **{solver: partial(svcca.cca, solver=solver) for solver in get_args(Solver)},
+    "svcca": svcca.svcca,
+    "pwcca": svcca.measures.pwcca,
+    "pls": svcca.measures.pls,
+    "similarities": lambda x, y: svcca.measures.similarities(x, y, list(svcca.MEASURES)),
+    "permutation_test": partial(svcca.measures.permutation_test, n_permutations=3),
+    "coherence_of": coherence_of,
+    "Coherence": Coherence.from_rows,
+    "JointMoments": JointMoments.from_rows,
+}
+OF_ONE = {"pca": svcca.measures.pca, "Moments": Moments.from_rows, "Subspace": Subspace.from_rows}
+
+
+@pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("call", OF_TWO)
+def test_each_of_two_arrays_is_read_for_nan_once(passes, call, layers):
+    OF_TWO[call](*LAYERS[layers])
+    assert [name[-1] for name in passes] == ["x", "y"]
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("call", OF_ONE)
+def test_one_array_is_read_for_nan_once(passes, call, layers):
+    OF_ONE[call](LAYERS[layers][0])
+    assert len(passes) == 1
+
+
+@pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
+def test_maps_are_read_for_nan_once(passes):
+    maps = ref.gaussian(0, 400, 32).reshape(400, 2, 4, 4)
+    svcca.fourier.fourier_cca(maps, maps[:, :, ::2, ::2])
+    assert passes == ["fourier_cca x", "fourier_cca y"]
+    svcca.fourier.translation_gap(maps)
+    assert passes[2:] == ["translation_gap"]
+
+
+def test_a_pair_of_arrays_is_checked_by_side():
+    x, y = ref.gaussian(0, 10, 3), ref.gaussian(1, 10, 3)
+    y[4, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"^y: .*NaN at \(4, 2\)"):
+        to_row_pair(x, y)
+    with pytest.raises(NonFiniteError, match=r"^x: .*NaN at \(4, 2\)"):
+        to_row_pair(y, x)
+    with pytest.raises(SampleError, match=r"^x and y: expected the same samples.*got 10 and 9 rows"):
+        to_row_pair(x, x[:9])

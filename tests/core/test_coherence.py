@@ -1,3 +1,6 @@
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
-from svcca import SVDStep
+from svcca.core import SVDStep, coherence
 from svcca.core.coherence import Coherence
+from svcca.core.linalg import svd, svdvals
 from svcca.core.moments import JointMoments, Moments
 from svcca.core.subspace import Subspace
 from svcca.errors import InputError, RankError, SampleError
@@ -78,17 +82,90 @@ def test_no_correlation_leaves_zero_to_one(route, seed, p):
 def test_its_factors_give_orthonormal_variates_that_pair_up():
     x, y = ref.related(0, 60, 4, 6)
     pair = Coherence.from_rows(x, y)
-    a, rho, bh = pair.factors
+    a, rho, bh, _ = pair.factors
     h_x, h_y = pair.x.basis @ a, pair.y.basis @ bh.mH
     np.testing.assert_allclose(h_x.T @ h_x, np.eye(4), rtol=0, atol=ref.rounding(60, 10))
     np.testing.assert_allclose(h_y.T @ h_y, np.eye(4), rtol=0, atol=ref.rounding(60, 10))
     np.testing.assert_allclose(h_x.T @ h_y, np.diag(rho), rtol=0, atol=ref.rounding(60, 10))
 
 
-def test_the_factors_are_computed_once():
+@pytest.fixture
+def taken(monkeypatch):
+    """Names of the factorisations of a pair that were taken, in order."""
+    names = []
+
+    def watched(name, original):
+        return lambda matrix: names.append(name) or original(matrix)
+
+    for name in ("svd", "svdvals"):
+        monkeypatch.setattr(coherence, name, watched(name, getattr(coherence, name)))
+    return names
+
+
+READ = {
+    "correlations": lambda pair: pair.correlations,
+    "weights": lambda pair: pair.projection_weights("x", squared=False)[0],
+    "cross": lambda pair: pair.cross_singular_values,
+    "norm": lambda pair: pair.cross_norm,
+}
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("order", list(itertools.permutations(READ)), ids="-".join)
+def test_no_value_depends_on_what_was_read_before(vectors, order):
+    pair = replace(Coherence.from_rows(*ref.related(0, 60, 4, 6)), vectors=vectors)
+    for name in order:
+        assert np.array_equal(READ[name](replace(pair)), READ[name](pair))
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("order", list(itertools.permutations(("correlations", "cross", "none"))), ids="-".join)
+def test_notes_are_those_on_the_factorisation_whatever_was_read_before(monkeypatch, vectors, order):
+    monkeypatch.setattr(coherence, "svdvals", lambda matrix: svdvals(matrix)._replace(notes=("values alone",)))
+    monkeypatch.setattr(coherence, "svd", lambda matrix: svd(matrix)._replace(notes=("with vectors",)))
     pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
-    assert pair.factors[0] is pair.factors[0]
-    assert torch.equal(pair.correlations, pair.factors[1])
+    pair = replace(pair, x=replace(pair.x, notes=("of x",)), y=replace(pair.y, notes=("of y",)), vectors=vectors)
+    assert {name: pair.notes_on(name) for name in order} == {
+        "correlations": ("of x", "of y", "with vectors" if vectors else "values alone"),
+        "cross": ("of x", "of y", "values alone"),
+        "none": ("of x", "of y"),
+    }
+    assert pair.notes == ("of x", "of y")
+
+
+def test_without_vectors_the_singular_values_alone_are_computed_and_once(taken):
+    pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
+    assert pair.correlations is pair.correlations
+    assert taken == ["svdvals"]
+
+
+def test_with_vectors_the_correlations_come_with_them_in_one_factorisation(taken):
+    pair = Coherence.from_rows(*ref.related(0, 60, 4, 6)).with_vectors()
+    assert pair.factors.u is pair.factors.u
+    assert torch.equal(pair.correlations, pair.factors.s)
+    for side in ("x", "y"):
+        assert torch.equal(pair.projection_weights(side, squared=True)[1], pair.correlations)
+    assert taken == ["svd"]
+
+
+def test_what_needs_no_factorisation_takes_none(taken):
+    pair = Coherence.from_rows(*ref.related(0, 60, 4, 6)).with_vectors()
+    assert pair.cross_norm > 0
+    assert len(pair.projection_norms("x")) == 4
+    assert pair.notes_on("none") == pair.notes == ()
+    assert taken == []
+
+
+def test_asking_for_vectors_twice_gives_the_same_object():
+    pair = Coherence.from_rows(*ref.related(0, 60, 4, 6)).with_vectors()
+    assert pair.with_vectors() is pair
+
+
+def test_a_cut_pair_is_factorised_anew_and_without_vectors(taken):
+    pair = Coherence.from_rows(*ref.related(0, 60, 4, 6)).with_vectors()
+    assert len(pair.correlations) == 4
+    assert len(pair.truncate(SVDStep(n_components=2)).correlations) == 2
+    assert taken == ["svd", "svdvals"]
 
 
 def test_keeping_everything_is_the_same_object():

@@ -4,7 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svcca.core import coherence
 from svcca.core.directions import Directions
+from svcca.core.linalg import svd
 from svcca.core.moments import JointMoments, Moments
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, UnknownOptionError
@@ -195,3 +197,10 @@ def test_what_cannot_be_is_refused():
         directions.projection(2, "oblique")
     with pytest.raises(InputError, match=r"Directions, neurons: expected an order of all 7 units; got \[0, 0"):
         Directions.neurons(Moments.from_rows(x), [0, 0, 1, 2, 3, 4, 5], "neurons")
+
+
+def test_canonical_directions_carry_the_note_of_their_factorisation(monkeypatch):
+    moments = JointMoments.from_rows(*layers())
+    assert Directions.canonical(moments).notes == ()
+    monkeypatch.setattr(coherence, "svd", lambda matrix: svd(matrix)._replace(notes=("another solver",)))
+    assert Directions.canonical(moments).notes == ("another solver",)

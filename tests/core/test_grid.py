@@ -9,7 +9,7 @@ from every_measure import EVERY
 from svcca.core.coherence import Coherence
 from svcca.core.grid import GridAccumulator
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import RankError
+from svcca.errors import InputError, RankError
 
 N, WIDTHS_A, WIDTHS_B = 300, (4, 7, 2), (5, 3)
 ROUNDING = reference.rounding(N)  # two routes to one number, layers of condition of order 1
@@ -228,3 +228,13 @@ def test_complex_layers_stand_beside_real_ones():
     for route in (ByRows, ByMoments):
         grid = finish(fold(route(), a, b), 2)
         np.testing.assert_allclose(grid.pair(0, 0).correlations.numpy(), expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"), [((1, 3), "at least 2 samples; got 1"), ((20, 0), "at least 1 feature; got 0")]
+)
+def test_rows_too_few_or_without_a_feature_are_no_constant_layer(shape, text):
+    accumulator = GridAccumulator(self_comparison=True, keep_rows=True)
+    accumulator.update([torch.zeros(shape)])
+    with pytest.raises(InputError, match=f"^layer: expected {text}"):
+        accumulator.finish(["layer"], WHOLE, constant_allowed=[True])

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 import reference as ref
 from every_measure import EVERY
-from svcca.core.coherence import Coherence
-from svcca.core.moments import JointMoments
+from svcca.core import solvers
 from svcca.core.solvers import ILL_CONDITIONED, coherence_of
 from svcca.core.subspace import SVDStep
-from svcca.core.tsqr import JointQR
 from svcca.errors import InputError, RankError, SampleError, SvccaWarning, UnknownOptionError
 from svcca.measures import bartlett, cca, procrustes, similarities, svcca
 
@@ -29,19 +27,18 @@ TOLERANCE = ref.rounding(100, 30)
 
 @pytest.fixture
 def taken(monkeypatch):
-    """Names of the routes that were entered, in order."""
+    """Names of the solvers that were entered, in order."""
     entered = []
 
     def watched(name, original):
-        def enter(cls, *args, **options):
+        def enter(*args, **options):
             entered.append(name)
-            return original.__func__(cls, *args, **options)
+            return original(*args, **options)
 
-        return classmethod(enter)
+        return enter
 
-    monkeypatch.setattr(Coherence, "from_rows", watched("gram", Coherence.from_rows))
-    monkeypatch.setattr(JointMoments, "from_rows", watched("moments", JointMoments.from_rows))
-    monkeypatch.setattr(JointQR, "from_rows", watched("qr", JointQR.from_rows))
+    for name, function in (("gram", "pair_rows"), ("moments", "joint_moments_of"), ("qr", "qr_coherence")):
+        monkeypatch.setattr(solvers, function, watched(name, getattr(solvers, function)))
     return entered
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 import reference as ref
-from svcca import SVDStep
+from svcca.core import SVDStep
 from svcca.core.moments import Moments
 from svcca.core.subspace import Subspace
 from svcca.errors import InputError, NonFiniteError, RankError

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 import reference as ref
 from every_measure import EVERY
 from shifts import Layers, axes, closed, conv, flat, shifted
-from svcca import JointMoments, similarities
+from svcca.core import JointMoments
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError, SvccaWarning, UnknownOptionError
 from svcca.fourier.cca import fourier_cca
 from svcca.fourier.grid import FourierAccumulator
 from svcca.fourier.translation import translation_gap
-from svcca.measures import chance
+from svcca.measures import chance, similarities
 from svcca.measures.cca import svcca
 
 EXACT = 1e-10

@@ -6,7 +6,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from freeze.training import OPTIMIZERS, batches, conv_net, data, state_of
-from svcca import AdaptiveFreezing, FreezeTraining
+from svcca import FreezeTraining
+from svcca.freeze import AdaptiveFreezing
 
 
 def train_together(rank, folder, kind):

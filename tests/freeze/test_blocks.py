@@ -165,4 +165,4 @@ def test_blocks_that_cannot_be_are_refused(blocks, error, text):
 
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="blocks of ReLU: expected a network with parameters; got none"):
-        svcca.find_blocks(nn.ReLU())
+        svcca.freeze.find_blocks(nn.ReLU())

@@ -6,9 +6,9 @@ from torch import nn
 
 import svcca
 from freeze.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
-from svcca import AdaptiveFreezing, FreezeTraining
+from svcca import FreezeTraining
 from svcca.errors import InputError, SvccaWarning, UnknownOptionError
-from svcca.freeze import convergence
+from svcca.freeze import AdaptiveFreezing, convergence
 
 PROBE = data(200, seed=7)[0]
 
@@ -152,7 +152,7 @@ def test_a_block_that_is_constant_for_a_while_is_waited_for():
         ({"start": 20}, InputError, "before the end; got the earliest time at step 20 of 20"),
         ({"every": 1.5}, InputError, "AdaptiveFreezing every: expected a step"),
         ({"start": -1}, InputError, "AdaptiveFreezing start: expected a step"),
-        ({"observe": "fourier"}, InputError, "a rule that gives rows; got 'fourier'"),
+        ({"observe": "fourier", "measure": "cca_top"}, UnknownOptionError, "observe='fourier'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, error, text):
@@ -162,7 +162,7 @@ def test_settings_that_cannot_be_are_refused(options, error, text):
 
 def test_an_empty_probe_set_is_refused():
     model = mlp()
-    with pytest.raises(InputError, match="probe set: expected at least one batch; got none"):
+    with pytest.raises(InputError, match="data for the probe set: expected at least 2 samples; got 0 samples"):
         FreezeTraining(
             model, torch.optim.SGD(model.parameters(), lr=0.1), schedule=AdaptiveFreezing([]), total_steps=20
         )

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from freeze.training import BLOCKS, OPTIMIZERS, batches, conv_net, data, differing, state_of, train
-from svcca import AdaptiveFreezing, FreezeTraining
+from svcca import FreezeTraining
 from svcca.errors import InputError, LayerError, SvccaWarning
+from svcca.freeze import AdaptiveFreezing
 
 FIRST = {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"}
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from freeze.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
-from svcca import AdaptiveFreezing, FreezeTraining
-from svcca.freeze import FreezeSummary, PhaseCost, cost, prefix_cache
+from svcca import FreezeTraining
+from svcca.freeze import AdaptiveFreezing, FreezeSummary, PhaseCost, cost, prefix_cache
 
 SIZES = (4, 8, 6, 2)
 BATCH = 16

@@ -7,9 +7,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from freeze.training import conv_net, data, differing, state_of
-from svcca import AdaptiveFreezing
 from svcca.errors import InputError
-from svcca.freeze import prefix_cache
+from svcca.freeze import AdaptiveFreezing, prefix_cache
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Lightning's own imports

@@ -3,9 +3,8 @@ import torch
 from torch.utils.data import Dataset
 
 from freeze.training import differing, state_of
-from svcca import AdaptiveFreezing
 from svcca.errors import FileError, InputError
-from svcca.freeze import prefix_cache
+from svcca.freeze import AdaptiveFreezing, prefix_cache
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

@@ -288,6 +288,14 @@ def test_all_at_once_take_one_decomposition_a_layer(monkeypatch, p, q):
     assert len(calls) == 2
 
 
+def test_singular_values_are_not_factorised_for_where_the_vectors_are_wanted_too(monkeypatch):
+    x, y = ref.related(0, 100, 4, 3)
+    calls = []
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda matrix: calls.append(matrix.shape))
+    similarities(x, y, ["cca", "pwcca", "r2_cca"])  # asked for in an order that would have come to the values first
+    assert calls == []
+
+
 def test_results_come_in_the_order_asked_for():
     names = ["procrustes", "svcca", "cca"]
     assert list(similarities(*ref.related(0, 100, 4, 3), names)) == names

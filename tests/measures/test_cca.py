@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA
 
 import reference as ref
-from svcca import SVDStep
+from svcca.core import SVDStep
 from svcca.core.coherence import Coherence
 from svcca.core.moments import JointMoments
 from svcca.errors import InputError, NonFiniteError, RankError, SampleError, SvccaWarning

@@ -47,19 +47,23 @@ def expected(x, y):
 
 X, Y = ref.related(0, 300, 4, 5)
 NET = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
-STATES = [{name: torch.randn_like(weight) for name, weight in NET.state_dict().items()} for _ in range(3)]
+SEED = torch.Generator().manual_seed(0)
+STATES = [
+    {name: torch.randn(weight.shape, generator=SEED, dtype=torch.float64) for name, weight in NET.state_dict().items()}
+    for _ in range(3)
+]
 PROBE = torch.from_numpy(X)
 
 
 def test_in_similarities_beside_ours():
-    found = svcca.similarities(X, Y, [Angle(), "cca"])
+    found = svcca.measures.similarities(X, Y, [Angle(), "cca"])
     assert list(found) == ["angle", "cca"]
     assert found["angle"].similarity == pytest.approx(expected(X, Y), abs=1e-9)
     assert math.isnan(found["angle"].chance)
 
 
 def test_in_a_permutation_test():
-    test = svcca.permutation_test(X, Y, measure=Angle(), n_permutations=19, seed=2)
+    test = svcca.measures.permutation_test(X, Y, measure=Angle(), n_permutations=19, seed=2)
     rng = np.random.default_rng(2)
     null = [expected(X, Y[rng.permutation(300)]) for _ in range(19)]
     np.testing.assert_allclose(test.null, null, rtol=0, atol=1e-9)
@@ -74,8 +78,9 @@ def test_in_compare_saved_drawn_and_reported_with_its_definition(tmp_path):
     assert json.loads((tmp_path / "m.json").read_text())["chance"] == [[None]]
     assert (loaded.measure, loaded.definition) == ("angle", Angle.definition)
     for each in (matrix, loaded):
-        figure, _ = each.plot()
+        figure, ax = each.plot()
         figure.canvas.draw()
+        assert "chance" not in " ".join(text.get_text() for axes in (ax, *ax.child_axes) for text in axes.texts)
         page = each.report(tmp_path / "p.html").read_text()
         assert f"angle</b>: {Angle.definition}." in page
         assert "not known" in page
@@ -108,23 +113,27 @@ def test_by_frequency():
     x = np.random.default_rng(0).normal(size=(60, 2, 4, 4))
     y = x + np.random.default_rng(1).normal(size=(60, 2, 4, 4))
     matrix = svcca.compare({"a": x}, {"b": y}, observe="fourier", measure=Angle())
-    result = svcca.fourier_cca(x, y, retained_variance=1.0)
+    result = svcca.fourier.fourier_cca(x, y, retained_variance=1.0)
     value = 1 - np.arccos(result.correlations).mean() / (math.pi / 2)
     assert matrix.values[0, 0] == pytest.approx(value, abs=1e-9)
     assert result.evaluate(Angle()).similarity == pytest.approx(value, abs=1e-9)
 
 
 def test_in_learning_dynamics_beside_ours(tmp_path):
-    found = svcca.learning_dynamics(NET, STATES, PROBE, measure=[Angle(), "svcca", CutAngle()], steps=[0, 1, 2])
+    def dynamics(measure):
+        return svcca.learning_dynamics(NET, STATES, PROBE, measure=measure, steps=[0, 1, 2], retained_variance=0.8)
+
+    found = dynamics([Angle(), "svcca", CutAngle()])
     assert isinstance(found, ByMeasure)
     assert list(found) == ["angle", "svcca", "cut_angle"]
     for measure in (Angle(), "svcca", CutAngle()):
-        alone = svcca.learning_dynamics(NET, STATES, PROBE, measure=measure, steps=[0, 1, 2])
+        alone = dynamics(measure)
         among = found[alone.measure]
         np.testing.assert_allclose(among.values, alone.values, rtol=0, atol=1e-9)
         np.testing.assert_allclose(among.chance, alone.chance, rtol=0, atol=1e-12)
         np.testing.assert_array_equal(among.ranks, alone.ranks)
         assert (among.layers, among.retained_variance) == (alone.layers, alone.retained_variance)
+    assert (found["svcca"].ranks < found["angle"].ranks).any()
     assert found["angle"].definition == found["angle"].at(1).definition == Angle.definition
     loaded = ByMeasure.load(found.save(tmp_path / "d.json"))
     np.testing.assert_array_equal(loaded["angle"].values, found["angle"].values)
@@ -136,7 +145,7 @@ def test_in_learning_dynamics_beside_ours(tmp_path):
 
 def test_in_a_recorder_from_the_same_snapshots():
     def recorded(measure):
-        recorder = svcca.DynamicsRecorder(NET, PROBE, measure=measure)
+        recorder = svcca.DynamicsRecorder(NET, PROBE, measure=measure, retained_variance=0.8)
         for step, state in enumerate(STATES):
             NET.load_state_dict(state)
             recorder.step(step)

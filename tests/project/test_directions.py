@@ -215,18 +215,26 @@ REFUSED = {
     "3-D": (
         {"against": np.ones((150, 2, 2))},
         InputError,
-        r"a real array \(n_samples, q\) or \(n_samples,\); got shape",
+        r"a real array \(n_samples,\) or \(n_samples, n_targets\); got shape",
     ),
-    "short": ({"against": np.eye(149)}, SampleError, "one target a sample; got 149 targets and at least 150 samples"),
-    "long": ({"against": np.eye(151)}, SampleError, "one target a sample; got 151 targets and 150 samples"),
+    "short": (
+        {"against": np.eye(149)},
+        SampleError,
+        "as many samples on both sides; got 149 in targets and at least 150 on the other side",
+    ),
+    "long": (
+        {"against": np.eye(151)},
+        SampleError,
+        "as many samples on both sides; got 151 in targets and 150 on the other side",
+    ),
     "positions": (
         {"layer": "conv", "against": net(5), "other_layer": "tokens"},
         InputError,
         r"same positions as the layer; got \(150, 16, 4\) beside \(150, 5, 4, 4\)",
     ),
-    "several others": ({"against": net(5), "other_layer": "*c*"}, LayerError, "other_layer: expected one layer"),
+    "several others": ({"against": net(5), "other_layer": "*c*"}, LayerError, "directions against: expected one layer"),
     "constant": ({"against": np.ones(150)}, RankError, "y: expected activations that vary"),
-    "NaN": ({"against": np.full(150, np.nan)}, InputError, "target, batch 0"),
+    "NaN": ({"against": np.full(150, np.nan)}, InputError, "targets of Every 'fc', batch 0: expected finite"),
     "share": ({"retained_variance": 0.0}, InputError, "expected a share in"),
 }
 
@@ -284,7 +292,7 @@ def test_one_sample_and_no_baseline_are_refused():
 def test_a_layer_that_changes_its_size_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
     data = [torch.randn(5, 1, 4, 4), torch.randn(5, 1, 6, 6)]
-    with pytest.raises(InputError, match=r"32 features, as in the first batch; got 72. The layer's output changes"):
+    with pytest.raises(InputError, match=r"32 features, as in the first batch; got 72. The layer's size changes"):
         svcca.directions(model, data, "0", observe="flatten")
     assert svcca.directions(model, data, "0").n_samples == 5 * 16 + 5 * 36
 

@@ -9,6 +9,7 @@ import svcca
 from project.nets import WIDTHS, inputs, net, outputs, rows
 from svcca.capture.evaluations import counts
 from svcca.errors import InputError, LayerError, SvccaWarning, UnknownOptionError
+from svcca.project import ProjectionCurve, distributedness
 
 
 def head(model, fc):
@@ -42,7 +43,7 @@ def task(seed=3):
 
 def curve_of(values, unprojected=0.9, ks=(1, 2, 4, 8), kinds=("canonical",)):
     values = np.array(values, dtype=float).reshape(len(kinds), len(ks))
-    return svcca.ProjectionCurve("fc", 8, kinds, np.array(ks), values, unprojected, (3,) * len(kinds), "net")
+    return ProjectionCurve("fc", 8, kinds, np.array(ks), values, unprojected, (3,) * len(kinds), "net")
 
 
 def test_a_curve_is_what_a_loop_by_hand_gives_for_every_kind():
@@ -138,7 +139,7 @@ def test_an_evaluate_without_a_finite_number_is_refused_and_leaves_nothing_behin
     calls = []
     for run in (
         lambda evaluate: svcca.projection_curve(model, "fc", found, [2], evaluate),
-        lambda evaluate: svcca.distributedness(model, "fc", found, [2], [3], evaluate),
+        lambda evaluate: distributedness(model, "fc", found, [2], [3], evaluate),
         lambda evaluate: svcca.intrinsic_dimensions(model, x, "fc", evaluate),
     ):
         with pytest.raises(InputError, match=f"expected a finite number from evaluate.model.; {text}"):
@@ -165,8 +166,8 @@ def test_numbers_of_directions_outside_of_the_width_are_refused(ks, text):
     found = svcca.directions(model, x, "fc")
     for run in (
         lambda: svcca.projection_curve(model, "fc", found, ks, evaluate),
-        lambda: svcca.distributedness(model, "fc", found, ks, [1], evaluate),
-        lambda: svcca.distributedness(model, "fc", found, [1], ks, evaluate),
+        lambda: distributedness(model, "fc", found, ks, [1], evaluate),
+        lambda: distributedness(model, "fc", found, [1], ks, evaluate),
     ):
         with pytest.raises(InputError, match=f"expected whole numbers from 0 to 7, the layer's width; {text}"):
             run()
@@ -196,7 +197,7 @@ def test_other_bad_input_is_refused():
 def test_distributedness_is_what_a_loop_by_hand_gives():
     model, x, labels, evaluate, modes = task()
     found = svcca.directions(model, x, "fc", against="logits", retained_variance=1.0)
-    result = svcca.distributedness(model, "fc", found, [1, 3], [2, 4, 7], evaluate)
+    result = distributedness(model, "fc", found, [1, 3], [2, 4, 7], evaluate)
     fc, mean = outputs(model, x)["fc"], outputs(model, x)["fc"].mean(0)
     spread, weights = fc.std(0, ddof=1), found.directions.encoder.numpy()
     for column, k in enumerate((1, 3)):

@@ -10,8 +10,9 @@ import pytest
 
 from svcca.compare.result import LayerSummary, SimilarityMatrix
 from svcca.errors import FileError
+from svcca.io.pages import write_page
 from svcca.measures import MEASURES
-from svcca.report.html import PRINTED_COLUMNS, render, write_report
+from svcca.report.html import PRINTED_COLUMNS, render
 
 EVIL = "<script>alert(1)</script>"
 QUOTES = '"\'onmouseover="alert(2)" {{ 7 * 7 }}'
@@ -237,18 +238,14 @@ def test_negative_values_are_shown_on_a_scale_that_holds_them():
     assert [cell["text"] for cell in page.all("td", title=True)] == ["-0.50", "0.50", "0.00"]
 
 
-def test_write_report_returns_the_file_it_wrote(tmp_path):
-    path = write_report(matrix_of(VALUES), tmp_path / "report.html")
+def test_a_page_is_written_as_rendered_and_its_path_returned(tmp_path):
+    path = write_page(matrix_of(VALUES), tmp_path / "report.html")
     assert path.read_text(encoding="utf-8") == render(matrix_of(VALUES))
-
-
-def test_the_matrix_writes_its_own_report(tmp_path):
-    assert matrix_of(VALUES).report(str(tmp_path / "report.html")).is_file()
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileError, match=r"report.html: expected a folder that can be written to; got No such file"):
-        write_report(matrix_of(VALUES), tmp_path / "missing" / "report.html")
+        write_page(matrix_of(VALUES), tmp_path / "missing" / "report.html")
 
 
 def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
@@ -260,5 +257,5 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(FileError, match="expected to write the file; got No space left on device"):
-        write_report(matrix_of(VALUES), path)
+        write_page(matrix_of(VALUES), path)
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])

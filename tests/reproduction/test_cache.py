@@ -55,7 +55,7 @@ def test_a_result_of_another_version_is_made_again_and_this_is_said(cache, said,
     monkeypatch.setattr(cache_module, "VERSION", 99)
     assert getattr(cache, kind)("it", CONFIG, make)[-1] is False
     assert len(said) == 1
-    assert "is from another version, or damaged: made again" in said[0]
+    assert "is damaged or from another version; it is computed again" in said[0]
 
 
 @pytest.mark.parametrize("kind", ["tensors", "values"])

@@ -124,7 +124,7 @@ def test_an_unknown_preset_lists_the_known_ones(tmp_path):
 def test_a_preset_that_needs_data_says_so(invoke, tmp_path):
     result = invoke(CHEAP, "--preset", "cpu", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "Give it as --data or in SVCCA_DATA" in result.output.replace("\n", " ")
+    assert "Pass it as --data or in SVCCA_DATA" in result.output.replace("\n", " ")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

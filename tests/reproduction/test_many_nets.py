@@ -23,9 +23,9 @@ def rows(seed, n=200, p=4):
 def test_the_distance_of_two_nets_is_one_less_pwcca_with_chance_beside_it():
     x, y = rows(0), rows(1, p=6)
     found = of_rows([x, y])
-    assert found["distance"][0][1] == pytest.approx(1 - float(svcca.pwcca(x, y, side="mean")), abs=1e-9)
+    assert found["distance"][0][1] == pytest.approx(1 - float(svcca.measures.pwcca(x, y, side="mean")), abs=1e-9)
     assert found["distance"][0][1] == found["distance"][1][0]
-    assert found["chance"][0][1] == pytest.approx(1 - svcca.pwcca(x, y).chance, abs=1e-9)
+    assert found["chance"][0][1] == pytest.approx(1 - svcca.measures.pwcca(x, y).chance, abs=1e-9)
 
 
 def test_an_invertible_map_of_a_layer_is_at_no_distance():

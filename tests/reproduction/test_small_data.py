@@ -92,11 +92,11 @@ class TestWhySVD:
 
     def test_the_layers_share_what_they_should(self):
         layers = why_svd.made(self.SETTINGS, 0.1, seed=0)
-        ranks = {name: svcca.pca(rows).rank_99 for name, rows in layers.items()}
+        ranks = {name: svcca.measures.pca(rows).rank_99 for name, rows in layers.items()}
         assert ranks["A"] == 5
         assert 5 < ranks["B"] < ranks["C"]
         assert svcca.cca(layers["A"], layers["B"]).similarity == pytest.approx(1)
-        total = svcca.pca(layers["B"]).singular_values
+        total = svcca.measures.pca(layers["B"]).singular_values
         assert total[5] < 0.2 * total[4]
 
     def test_noise_changes_b_alone(self):
@@ -134,7 +134,7 @@ class TestSignalAndNoise:
     def test_layers_share_k_directions_or_none(self, shared, expected):
         x, y = signal_and_noise.layers(self.SETTINGS, 3, 0.1, shared, RNG(0))
         assert (svcca.cca(x, y).correlations > 0.9).sum() == expected
-        values = svcca.pca(x).singular_values
+        values = svcca.measures.pca(x).singular_values
         assert values[2] / values[3] == pytest.approx(10, rel=0.5)
 
     def test_contrast_is_what_sharing_adds(self):
@@ -197,9 +197,9 @@ class TestInvariance:
 
     def test_what_rounding_filled_is_emptied(self):
         flat = (RNG(0).normal(size=(500, 3)) @ RNG(1).normal(size=(3, 8)) + 200).astype(np.float32)
-        assert len(svcca.pca(flat.astype(np.float64)).singular_values) > 3
+        assert len(svcca.measures.pca(flat.astype(np.float64)).singular_values) > 3
         cleaned = invariance.resolved(flat)
-        assert len(svcca.pca(cleaned).singular_values) == 3
+        assert len(svcca.measures.pca(cleaned).singular_values) == 3
         assert np.abs(cleaned - flat).max() < 1e-4
 
     def test_condition_is_that_of_the_directions_there_are(self):

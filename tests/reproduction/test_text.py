@@ -84,7 +84,7 @@ def test_missing_files_are_named_with_the_place_that_was_looked_at(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):
-    with pytest.raises(ReproduceError, match=r"expected a folder with the data; got .*NotThere, which is none"):
+    with pytest.raises(ReproduceError, match=r"expected a folder with the data; got .*NotThere, which is not a folder"):
         wikitext2(tmp_path / "NotThere", **ALL)
     with pytest.raises(ReproduceError, match="expected a folder with the data; got none"):
         wikitext2(None, **ALL)

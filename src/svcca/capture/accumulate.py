@@ -1,25 +1,19 @@
-"""One pass over the data: the rows of all layers folded into the moments of all pairs, or kept as they are."""
+"""One pass over the data whose rows are folded into the moments of all pairs of layers, or kept as they are."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from svcca.capture.observed import ObservedNetwork, observed_rows
-from svcca.capture.rules import Observe
+from svcca.capture.rules import Observe, choose_rules, common_rule, pooled_by_default
 from svcca.capture.sources import Source
-from svcca.core.grid import GridAccumulator
-from svcca.errors import SvccaWarning
-from svcca.fourier.grid import FourierAccumulator
-
-Accumulator = GridAccumulator | FourierAccumulator
-"""What folds batches of all layers."""
+from svcca.capture.stream import ObservedNetwork, stream
+from svcca.core.accumulator import Accumulator
 
 
 @dataclass(frozen=True)
@@ -38,44 +32,78 @@ def run_pass(
     observe: Observe,
     accumulator: Accumulator,
     progress: bool | None,
+    *,
+    targets: bool = False,
 ) -> Pass:
     """Run every batch once through both networks and fold their rows.
 
     Args:
         a: The network of the rows.
-        b: The network of the columns; None compares `a` with itself.
+        b: The network, or the targets, of the columns; None compares `a` with itself.
         data: Batches; None where both networks are arrays.
         observe: Observation rule, or rules by layer.
         accumulator: What folds the rows.
         progress: Whether to show a bar; None: on a terminal.
+        targets: Whether `b` holds targets, which are vectors whatever the rule is.
 
     Raises:
         InputError: For anything about a batch or a layer that cannot be compared; the message names it.
     """
     networks = [ObservedNetwork(source) for source in (a, b) if source is not None]
-    # closing: should folding fail, the models are handed back at once, not when the generator happens to be collected.
-    with closing(observed_rows(networks, data, observe, progress)) as batches:
-        for blocks in batches:
+    choose = partial(choose_rules, observe, targets=targets)
+    with stream(networks, data, choose, aligned=True, progress=progress) as batches:
+        for number, batch in enumerate(batches):
+            if number == 0:
+                shapes = [_shapes(network, rows) for network, rows in zip(networks, batch.rows, strict=True)]
+                common_rule(observe).check_layers(shapes[0], shapes[-1])
+            blocks = [list(rows.values()) for rows in batch.rows]
             device = blocks[0][0].device
-            accumulator.update(*([block.to(device) for block in network_blocks] for network_blocks in blocks))
-    return Pass(accumulator, tuple(networks), tuple(_left_out(networks)))
+            accumulator.update(*([block.to(device) for block in own] for own in blocks))
+    for network in networks[: len(networks) - targets]:
+        network.pooled_by_default = pooled_by_default(observe, network.shapes)
+    return Pass(accumulator, tuple(networks), tuple(left_out(networks)))
 
 
-def collect_rows(
-    source: Source, data: Iterable[Any] | None, observe: Observe, progress: bool | None
+def kept_rows(
+    network: ObservedNetwork,
+    data: Iterable[Any] | None,
+    observe: Observe,
+    progress: bool | None,
+    device: torch.device | None = None,
 ) -> dict[str, Tensor]:
-    """Run every batch once and keep each layer's rows, on the CPU and in their own dtype."""
-    network = ObservedNetwork(source)
-    with closing(observed_rows([network], data, observe, progress)) as batches:
-        pieces = [[block.cpu() for block in blocks[0]] for blocks in batches]
-    for note in _left_out([network]):
-        warnings.warn(note, SvccaWarning, stacklevel=3)
-    names = [layer.name for layer in network.layers]
-    return {name: torch.cat(parts) for name, parts in zip(names, zip(*pieces, strict=True), strict=True)}
+    """Run every batch once and keep the rows of each layer, in their own dtype, by label in order of execution.
+
+    Args:
+        network: The network.
+        data: Batches.
+        observe: Observation rule, or rules by layer.
+        progress: Whether to show a bar; None: on a terminal.
+        device: Where the rows are kept; None: where the network puts them.
+
+    Raises:
+        InputError: For anything about a batch or a layer that cannot be observed; the message names it.
+    """
+    pieces: dict[str, list[Tensor]] = {}
+    with stream([network], data, partial(choose_rules, observe), aligned=True, progress=progress) as batches:
+        for batch in batches:
+            for name, block in batch.rows[0].items():
+                pieces.setdefault(name, []).append(block.to(device or block.device))
+    # Popped: of one layer at a time there are two copies, not of all.
+    return {name: _joined(pieces.pop(name)) for name in list(pieces)}
 
 
-def _left_out(networks: list[ObservedNetwork]) -> Iterator[str]:
+def _joined(blocks: list[Tensor]) -> Tensor:
+    return torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+
+
+def left_out(networks: Sequence[ObservedNetwork]) -> Iterator[str]:
+    """Write a note for each network about the layers that do not put samples first."""
     for network in networks:
         if network.dropped:
             names = ", ".join(network.dropped)
             yield f"{network.source.title}: left out, since their outputs do not put samples first: {names}."
+
+
+def _shapes(network: ObservedNetwork, rows: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each layer's rows in a batch, by network and layer."""
+    return {f"{network.source.title} {name!r}": tuple(block.shape) for name, block in rows.items()}

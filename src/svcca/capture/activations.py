@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from svcca.capture.accumulate import collect_rows
+from svcca.capture.accumulate import kept_rows, left_out
 from svcca.capture.batches import Forward, batches_of
-from svcca.capture.layers import unmatched
 from svcca.capture.rules import Observe
 from svcca.capture.sources import ModelSource
+from svcca.capture.stream import ObservedNetwork
+from svcca.errors import SvccaWarning
 
 
 def activations(
@@ -42,7 +45,8 @@ def activations(
     >>> {name: tuple(block.shape) for name, block in rows.items()}
     {'(model)': (10, 2)}
     """
-    source = ModelSource(model, layers, forward, type(model).__name__)
-    if source.idle_patterns:
-        raise unmatched(f"layers of {source.title}", source.idle_patterns, source.names())
-    return collect_rows(source, batches_of(data), observe, progress)
+    network = ObservedNetwork(ModelSource(model, layers, forward, type(model).__name__))
+    rows = kept_rows(network, batches_of(data), observe, progress, torch.device("cpu"))
+    for note in left_out([network]):
+        warnings.warn(note, SvccaWarning, stacklevel=2)
+    return {name: block.contiguous() for name, block in rows.items()}

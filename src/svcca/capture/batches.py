@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -27,12 +29,42 @@ time of ONE_BATCH for a conv net between two steps of training."""
 LABEL_KEYS = ("labels", "label")
 
 
+@dataclass(frozen=True)
+class Batch:
+    """One batch of a pass over the data.
+
+    Attributes:
+        data: The batch as the loader gave it; None where all networks are arrays.
+        number: Its place among the batches, from 0.
+        samples: Its place among all samples.
+    """
+
+    data: Any
+    number: int
+    samples: slice
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(self.samples.stop - self.samples.start)
+
+    @property
+    def where(self) -> str:
+        """Its name in messages."""
+        return f"batch {self.number}"
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """Mask of real tokens, (n_samples, n_tokens) bool, where the batch has one."""
+        return attention_mask(self.data)
+
+
 def batches_of(data: object, size: int = ONE_BATCH) -> Iterable[Any]:
-    """Give the batches in `data`: a loader or any iterable of batches, or one tensor, array or dict that is split.
+    """Return the batches in `data`: a loader or any iterable of batches, or one tensor, array or dict that is split.
 
     Args:
-        data: What a user passes.
-        size: Samples in a batch where it is split.
+        data: The data that a user passes.
+        size: Samples in a batch where the data are split.
 
     Raises:
         InputError: If `data` is nothing that can be iterated.
@@ -48,6 +80,31 @@ def batches_of(data: object, size: int = ONE_BATCH) -> Iterable[Any]:
     raise InputError(message("data", "an iterable of batches, a tensor or a dict of tensors", type(data).__name__))
 
 
+def kept_batches(data: object, where: str, size: int = ONE_BATCH) -> list[Any]:
+    """Return the batches in `data` as a list, for several passes over the same inputs in the same order.
+
+    Args:
+        data: The data that a user passes.
+        where: The call, for the message.
+        size: Samples in a batch where the data are split.
+
+    Raises:
+        SampleError: If there is no batch.
+        InputError: If `data` is nothing that can be iterated.
+    """
+    batches = list(batches_of(data, size))
+    if not batches:
+        raise too_few_samples(where, 0)
+    return batches
+
+
+def too_few_samples(where: str, n_samples: int) -> SampleError:
+    """Build the error for data of fewer than two samples."""
+    got = f"{n_samples} sample{'s' if n_samples != 1 else ''}"
+    cause = "The loader is empty or was used up before" if n_samples == 0 else ""
+    return SampleError(message(f"data for {where}", "at least 2 samples", got, cause))
+
+
 def _split_mapping(data: Mapping[str, Any], size: int) -> Iterator[dict[str, Any]]:
     for start in range(0, batch_size(data, "data"), size):
         part = slice(start, start + size)
@@ -55,12 +112,12 @@ def _split_mapping(data: Mapping[str, Any], size: int) -> Iterator[dict[str, Any
 
 
 def call(model: nn.Module, batch: object, forward: Forward | None) -> object:
-    """Run a model on a batch: a tensor as the argument, (inputs, labels) by its first part, a dict as keywords.
+    """Run a model on a batch: pass a tensor as the argument, of (inputs, labels) the inputs, a dict as keywords.
 
     Args:
         model: The model.
         batch: The batch, already on the model's device.
-        forward: The user's own way to call the model, instead.
+        forward: The user's own way to run the model, used instead.
     """
     if forward is not None:
         return forward(model, batch)
@@ -69,7 +126,7 @@ def call(model: nn.Module, batch: object, forward: Forward | None) -> object:
 
 
 def call_arguments(model: nn.Module, batch: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Give what a model is called with on a batch: positional and keyword arguments."""
+    """Return the positional and keyword arguments that a model is called with on a batch."""
     inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
     if isinstance(inputs, Mapping):
         return (), _accepted(model, inputs)
@@ -77,7 +134,7 @@ def call_arguments(model: nn.Module, batch: object) -> tuple[tuple[Any, ...], di
 
 
 def _accepted(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave labels out where `forward` has no place for them: loaders carry them, encoders do not take them."""
+    """Leave out labels that `forward` does not take: loaders carry them, encoders have no use for them."""
     parameters = inspect.signature(model.forward).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(inputs)
@@ -98,7 +155,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Give the device a model takes its input on: that of its first parameter or buffer, else the CPU."""
+    """Return the device of a model's first parameter or buffer, on which it takes its input; the CPU without any."""
     for tensors in (model.parameters(), model.buffers()):
         for tensor in tensors:
             return tensor.device
@@ -124,9 +181,8 @@ class ShiftedBatches:
     """Every batch under every cyclic shift of its images by 0 to phases - 1 positions along each axis.
 
     Args:
-        batches: Batches whose inputs hold images (n_samples, channels, *sizes), as the first tensor of three or more
-            axes.
-        phases: Shifts along an axis.
+        batches: Batches that hold images (n_samples, channels, *sizes) as their first tensor of three or more axes.
+        phases: Number of shifts along an axis.
     """
 
     def __init__(self, batches: Iterable[Any], phases: int) -> None:
@@ -134,7 +190,7 @@ class ShiftedBatches:
         self._phases = phases
 
     def __iter__(self) -> Iterator[Any]:
-        """Give each batch phases to the number of spatial axes times.
+        """Yield each batch once for each combination of shifts.
 
         Raises:
             InputError: For a batch without images.
@@ -155,7 +211,7 @@ class ShiftedBatches:
 
 
 def _replaced(batch: Any, old: Tensor, new: Tensor) -> Any:
-    """Give the batch with one tensor in place of another."""
+    """Return the batch with one tensor in place of another."""
     if batch is old:
         return new
     if isinstance(batch, Mapping):

@@ -1,4 +1,4 @@
-"""Checkpoints: which there are, at which step, and their weights in a model. Files are read as data, never as code."""
+"""Checkpoints: found, ordered by step, and loaded into a model. Files are read as data, never as code."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Checkpoint:
     """Weights at one step of training.
 
     Attributes:
-        step: When; checkpoints are ordered by it.
+        step: The step of training; checkpoints are ordered by it.
         weights: A file, or a state dict in memory.
-        name: What it is called in messages.
+        name: Its name in messages.
     """
 
     step: int
@@ -53,7 +53,7 @@ class Checkpoint:
             load_state(model, self.weights, f"checkpoint {self.name}")
 
     def loaded_into(self, model: nn.Module, *, skip_unreadable: bool) -> bool:
-        """Load the weights as `load_into` does, or warn the caller's caller of what is left out, on request.
+        """Load the weights as `load_into` does; on request, warn of a file that cannot be read instead of raising.
 
         Returns:
             Whether they were loaded.
@@ -76,7 +76,7 @@ def find_checkpoints(source: PathLike | Sequence[Weights], steps: Sequence[int] 
     Args:
         source: A folder of files (.pt, .pth, .ckpt, .bin, .safetensors) and of folders that hold `model.safetensors` or
             `pytorch_model.bin`; or a list of such files and folders, or of state dicts.
-        steps: Of a list, instead of those in the names; ascending.
+        steps: The steps of a list, in place of those in the names; ascending.
 
     Raises:
         FileError: If the folder is missing or holds no checkpoint.
@@ -137,7 +137,7 @@ def _with_step(entry: Weights, where: str) -> Checkpoint:
 
 
 def _named(entry: Weights, step: int) -> tuple[Path | Mapping[str, Tensor], str]:
-    """Give the file (inside a folder) or the state dict, and what it is called."""
+    """Return the file (inside a folder) or the state dict, and its name in messages."""
     if isinstance(entry, Mapping):
         return entry, f"at step {step}"
     path = Path(entry)
@@ -207,7 +207,7 @@ def read_state(path: Path, where: str) -> Mapping[str, Tensor]:
 
 
 def unwrapped(state: Mapping[str, Tensor], own_names: set[str]) -> Mapping[str, Tensor]:
-    """Take wrappers' prefixes off, one after the other, where they lead every name and are not the model's own.
+    """Strip wrappers' prefixes, one after the other, where they lead every name and are not the model's own.
 
     A wrapper of parallel or compiled models has a known name; a Lightning module calls the model what it likes.
     """

@@ -1,4 +1,4 @@
-"""A user's `evaluate(model)`: its number, checked, and how many directions or units may be asked for."""
+"""A user's `evaluate(model)`: its number, checked, and the numbers of directions or units at which it is called."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.errors import InputError, message
 
 Evaluate = Callable[[nn.Module], object]
-"""Gives one number for a model, larger is better: accuracy on held-out data."""
+"""Returns one number for a model, larger is better: accuracy on held-out data."""
 
 
 def value_of(evaluate: Evaluate, model: nn.Module, where: str) -> float:
-    """Call it, and check that it gave a finite number.
+    """Call `evaluate` and check that it returned a finite number.
 
     Raises:
         InputError: If it did not.
@@ -37,13 +37,13 @@ def value_of(evaluate: Evaluate, model: nn.Module, where: str) -> float:
 
 @contextmanager
 def trial(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; modes and random state are given back."""
+    """Switch a model to evaluation mode; modes and random state are restored afterwards."""
     with evaluating(model), preserved_rng([device_of(model)]):
         yield
 
 
 def counts(given: Iterable[int] | None, most: int, where: str) -> tuple[int, ...]:
-    """Check numbers of directions or units, in order and once each; by default about 3 an octave.
+    """Check numbers of directions or units and return them in order, once each; by default about 3 an octave.
 
     Raises:
         InputError: For none, or one outside of 0 to `most`.
@@ -60,10 +60,10 @@ def counts(given: Iterable[int] | None, most: int, where: str) -> tuple[int, ...
 
 
 def measured(evaluate: Evaluate, model: nn.Module, where: str = "evaluate") -> float:
-    """Call it on a model in evaluation mode; the model and the random state are handed back as they were.
+    """Call `evaluate` on a model in evaluation mode; modes and random state are restored afterwards.
 
     Raises:
-        InputError: If it gave no finite number.
+        InputError: If it returned no finite number.
     """
     with trial(model):
         return value_of(evaluate, model, where)

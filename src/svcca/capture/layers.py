@@ -1,4 +1,4 @@
-"""Which layers of a model: names, glob patterns, and the tensors inside what a module returns."""
+"""Layers of a model by name or glob pattern, and the tensors inside what a module returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = "(model)"
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Take off DataParallel, DistributedDataParallel and torch.compile, whose names would lead every layer's."""
+    """Unwrap DataParallel, DistributedDataParallel and torch.compile, whose names would lead every layer's."""
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
@@ -48,7 +48,7 @@ def match_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[list[str
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern is the name, or a glob that fits it."""
+    """Return whether a pattern is the name, or a glob that fits it."""
     # The plain comparison first: names such as "lstm:h[0]" hold what a glob would read as a character class.
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
@@ -64,12 +64,12 @@ def unmatched(where: str, patterns: Sequence[str], names: Sequence[str]) -> Laye
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module holds no other module."""
+    """Return whether a module holds no other module."""
     return next(module.children(), None) is None
 
 
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module below the root by its name; the root itself only where it is a leaf."""
+    """Return every module below the root by its name; the root itself only where it is a leaf."""
     if is_leaf(model):
         return {ROOT: model}
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
@@ -77,13 +77,13 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What was asked of a model.
+    """The modules and tensors that a user asked for.
 
     Attributes:
-        modules: Modules to hook, by name.
-        paths: Which tensors of each module's output; "" is the first.
-        outright: Layers named without a wildcard, (name, path): these must give an output.
-        idle_patterns: Patterns that selected nothing.
+        modules: The modules to hook, by name.
+        paths: The tensors wanted of each module's output, by path; "" is the first.
+        outright: The layers named without a wildcard, (name, path): these must give an output.
+        idle_patterns: The patterns that selected nothing.
     """
 
     modules: dict[str, nn.Module]
@@ -145,7 +145,7 @@ def _parts(output: object) -> Iterator[tuple[object, object]]:
 
 
 def map_tensors(output: object, change: Callable[[Tensor], Tensor]) -> Any:
-    """Give a structure like a module's output, with every tensor changed; what is no container is kept.
+    """Return a structure like a module's output with every tensor changed; anything but a container is kept.
 
     >>> import torch
     >>> map_tensors({"out": (torch.ones(1), None)}, lambda tensor: tensor + 1)

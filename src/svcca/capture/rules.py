@@ -1,134 +1,194 @@
-"""Which rule observes which layer: what was asked for, or what the shapes of the outputs allow."""
+"""Which rule observes which layer: the one asked for, or the one that the shapes of the outputs allow."""
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import combinations
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 
-from svcca.capture.layers import matches
-from svcca.capture.observations import (
-    Flatten,
-    Fourier,
-    Interpolate,
-    LastToken,
-    MeanToken,
-    Observation,
-    Pixels,
-    Pool,
-    Tokens,
-)
-from svcca.core.resample import largest
-from svcca.errors import InputError, message, unknown_option
-from svcca.fourier.frequencies import match_frequencies
+from svcca.capture import observations
+from svcca.capture.layers import matches, unmatched
+from svcca.capture.observations import Flatten, Observation, Pixels, Tokens
+from svcca.errors import InputError, LayerError, message, unknown_option
 
 SAMPLES_A_FEATURE = 5
 """Samples for each feature from which `flatten` is within reach."""
 
-RULES: dict[str, Observation] = {
-    "flatten": Flatten(),
-    "pixels": Pixels(),
-    "pool": Pool(),
-    "tokens": Tokens(),
-    "last_token": LastToken(),
-    "mean_token": MeanToken(),
-    "interpolate": Interpolate(),
-    "fourier": Fourier(),
-}
+
+def discovered(package: ModuleType) -> dict[str, Observation]:
+    """Return every rule in the modules of a package with its default options, by name."""
+    rules: dict[str, Observation] = {}
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(found.name)
+        for value in vars(module).values():
+            own = isinstance(value, type) and issubclass(value, Observation) and value.__module__ == found.name
+            if own and value.name:
+                assert value.name not in rules, f"two rules of the name {value.name!r}"
+                rules[value.name] = value()
+    return rules
+
+
+RULES: Mapping[str, Observation] = discovered(observations)
 """Every rule that `observe` takes by name, beside "auto"."""
 
 Observe = str | Observation | Mapping[str, str | Observation]
 """A rule by name, a rule, or a mapping from layer name or pattern to either."""
 
+PROJECTABLE: dict[type[Observation], str] = {Flatten: "flatten", Pixels: "pixels", Tokens: "tokens"}
+"""Rules by which a projection of the rows can be put back in their place."""
 
-def choose_rules(observe: Observe, networks: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Observation]]:
-    """Settle each layer's rule from the shape of its first output.
+Shapes = Mapping[str, Sequence[int]]
+"""Shape of the first tensor of each layer of a network, by label."""
+Rules = Mapping[str, Observation]
+"""Rule of each layer of a network, by label; layers without a rule are left out."""
+Choose = Callable[[Sequence[Shapes]], Sequence[Rules]]
+"""Fixes the rules of all networks together, from the shapes in the first batch."""
+
+
+def choose_rules(
+    observe: Observe, networks: Sequence[Shapes], *, targets: bool = False
+) -> list[dict[str, Observation]]:
+    """Choose each layer's rule from the shape of its first output.
 
     `auto` goes by rank: (n, features) as it is; (n, tokens, features) by `tokens`, or by `mean_token` where another
     layer can only give one row a sample; (n, channels, *positions) by `pool`.
 
     Args:
-        observe: What the user asked for.
+        observe: The rule, or rules by layer, that the user asked for.
         networks: For each network, the shape of each layer's first output, samples first.
+        targets: Whether the last of them holds targets, which are vectors whatever the rule for layers is.
 
     Raises:
         UnknownOptionError: For a rule that does not exist.
-        InputError: For `fourier` on some layers only.
+        LayerError: For a pattern of `observe` that fits no layer.
+        InputError: For a rule on some layers only that is for all, as `fourier` is, or targets that are no vectors.
     """
-    per_sample = any(_needs_one_row_a_sample(observe, shapes) for shapes in networks)
+    layers = networks[:-1] if targets else networks
+    _check_observe(observe, layers)
+    per_sample = targets or any(_needs_one_row_a_sample(observe, shapes) for shapes in layers)
     rules = [
         {name: asked_for(observe, name) or _auto(shape, per_sample) for name, shape in shapes.items()}
-        for shapes in networks
+        for shapes in layers
     ]
-    every = [rule for network in rules for rule in network.values()]
-    if len({rule if isinstance(rule, Fourier) else None for rule in every}) > 1:
-        remedy = "Pass observe='fourier' or one Fourier(...) for all; vectors take part as they are"
-        raise InputError(message("observe", "'fourier' for every layer or for none", "several rules", "", remedy))
-    largest_maps = _largest_maps(rules, networks)
-    return [{name: _sized(rule, largest_maps) for name, rule in network_rules.items()} for network_rules in rules]
+    _check_for_all([rule for network in rules for rule in network.values()])
+    alike: dict[type[Observation], list[Sequence[int]]] = {}
+    for network, shapes in zip(rules, layers, strict=True):
+        for name, rule in network.items():
+            alike.setdefault(type(rule), []).append(shapes[name])
+    chosen = [{name: rule.settled(alike[type(rule)]) for name, rule in network.items()} for network in rules]
+    return [*chosen, _rules_of_targets(observe, networks[-1])] if targets else chosen
 
 
-def pooled_by_default(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the maps that "auto" observes by `pool`, by layer."""
+def choose_projectable(
+    observe: Observe, networks: Sequence[Shapes], *, named_outright: Callable[[str], bool]
+) -> list[dict[str, Observation]]:
+    """Choose rules by which a projection can be put back: vectors by flatten, tokens by tokens, maps by pixels.
+
+    Layers that run several times in a forward pass, or are not (n_samples, features, ...), are left out unless the user
+    named them.
+
+    Args:
+        observe: The rule, or rules by layer, that the user asked for.
+        networks: The shapes of one network.
+        named_outright: Whether a layer was named by the user.
+
+    Raises:
+        UnknownOptionError: For a rule that does not exist.
+        LayerError: For a named layer that runs several times, or a pattern of `observe` that fits no layer.
+        InputError: For another rule.
+    """
+    (shapes,) = networks
+    _check_observe(observe, networks)
+    rules = {}
+    for name, shape in shapes.items():
+        if named_outright(name):
+            check_runs_once(name, "directions")
+        elif "#" in name or len(shape) < 2:
+            continue
+        rule = asked_for(observe, name)
+        if rule is None:
+            rule = RULES["flatten" if len(shape) <= 2 else "tokens" if len(shape) == 3 else "pixels"]
+        if type(rule) not in PROJECTABLE:
+            expected = "observe as 'flatten', 'pixels' or 'tokens', by which a projection can be put back"
+            raise InputError(message(f"directions of {name!r}", expected, type(rule).__name__))
+        rules[name] = rule
+    return [rules]
+
+
+def check_runs_once(name: str, where: str) -> None:
+    """Raise LayerError for a layer that is one of several calls of its module in a forward pass."""
+    if "#" in name:
+        cause = "The module is called more than once, and its calls could not be told apart"
+        raise LayerError(message(where, "a layer that runs once in a forward pass", repr(name), cause))
+
+
+def _check_observe(observe: Observe, networks: Sequence[Shapes]) -> None:
+    """Raise LayerError for a pattern of `observe` that fits no layer."""
+    names = list(dict.fromkeys(name for shapes in networks for name in shapes))
+    patterns = list(observe) if isinstance(observe, Mapping) else []
+    idle = [pattern for pattern in patterns if not any(matches(name, pattern) for name in names)]
+    if idle:
+        raise unmatched("observe", idle, names)
+
+
+def _check_for_all(rules: Sequence[Observation]) -> None:
+    """Raise InputError where a rule that is for all layers is that of some."""
+    rule = next((rule for rule in rules if rule.for_all_layers), None)
+    if rule is not None and any(other != rule for other in rules):
+        name = rule.name or type(rule).__name__.lower()
+        remedy = f"Pass observe={name!r} or one {type(rule).__name__}(...) for all; vectors take part as they are"
+        raise InputError(message("observe", f"{name!r} for every layer or for none", "several rules", "", remedy))
+
+
+def _rules_of_targets(observe: Observe, targets: Shapes) -> dict[str, Observation]:
+    for name, shape in targets.items():
+        if len(shape) != 2:
+            expected = "shape (n_samples, n_targets)"
+            raise InputError(message(f"targets {name!r}", expected, f"shape {tuple(shape)}"))
+    rule = common_rule(observe)
+    return dict.fromkeys(targets, rule if rule.for_all_layers else RULES["flatten"])
+
+
+def pooled_by_default(observe: Observe, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the maps that "auto" observes by `pool`, by layer."""
     return {name: tuple(shape) for name, shape in shapes.items() if len(shape) > 3 and asked_for(observe, name) is None}
 
 
 def advice_on_maps(shapes: Sequence[tuple[int, ...]], n_samples: int) -> str:
-    """Say what `pool` leaves out of maps, and which rules these sizes and this many samples allow instead.
+    """Write what `pool` leaves out of maps, and which rules these sizes and this many samples allow instead.
 
     Args:
-        shapes: Of the maps, samples first.
-        n_samples: Number of samples.
+        shapes: The shapes of the maps, samples first.
+        n_samples: The number of samples.
     """
-    sizes = {shape[2:] for shape in shapes}
+    sizes = sorted({shape[2:] for shape in shapes})
     widest = max(math.prod(shape[1:]) for shape in shapes)
-    text = (
+    advice = "; ".join(text for rule in RULES.values() if (text := rule.advice(sizes)))
+    reach = "in reach" if n_samples >= SAMPLES_A_FEATURE * widest else "out of reach"
+    return (
         "Maps were observed by 'pool', which lets any two layers be compared: the mean of each channel over all "
-        "positions. To compare whole maps: 'fourier' for convolutional layers"
+        f"positions. To compare whole maps: {advice}; 'flatten' is {reach}, with {n_samples:,} samples for up to "
+        f"{widest:,} features."
     )
-    if any(_do_not_match(a, b) for a, b in combinations(sorted(sizes), 2)):
-        text += ", with Fourier(resize=...) since their sizes do not divide each other"
-    text += "; 'pixels', since they have one size" if len(sizes) == 1 else "; 'interpolate', since their sizes differ"
-    enough = n_samples >= SAMPLES_A_FEATURE * widest
-    reach = "in reach" if enough else "out of reach"
-    return f"{text}; 'flatten' is {reach}, with {n_samples:,} samples for up to {widest:,} features."
 
 
-def _do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Tell whether two maps have no frequencies in common by themselves."""
-    try:
-        match_frequencies(a, b, None, "")
-    except InputError:
-        return True
-    return False
+def common_rule(observe: Observe) -> Observation:
+    """Return the rule that is asked what concerns a comparison as a whole.
+
+    It is the one given for all layers. Where there are several, or it is left to "auto", it is one that is for all
+    layers or, without such a one, `flatten`, which answers as the base class does.
+    """
+    given = list(observe.values()) if isinstance(observe, Mapping) else [observe]
+    rules = [RULES.get(rule) if isinstance(rule, str) else rule for rule in given]
+    found = [rule for rule in rules if isinstance(rule, Observation)]
+    if not isinstance(observe, Mapping) and found:
+        return found[0]
+    return next((rule for rule in found if rule.for_all_layers), RULES["flatten"])
 
 
-def fourier_rule(observe: Observe) -> Fourier | None:
-    """Give the Fourier rule, where it is the one asked for."""
-    rule = RULES.get(observe) if isinstance(observe, str) else observe
-    return rule if isinstance(rule, Fourier) else None
-
-
-def _largest_maps(
-    rules: Sequence[Mapping[str, Observation]], networks: Sequence[Mapping[str, Sequence[int]]]
-) -> tuple[int, ...]:
-    """Size that `interpolate` resizes to: the largest along each axis."""
-    shapes = [
-        shapes[name][2:]
-        for network_rules, shapes in zip(rules, networks, strict=True)
-        for name, rule in network_rules.items()
-        if isinstance(rule, Interpolate) and len(shapes[name]) > 2
-    ]
-    same_rank = [sizes for sizes in shapes if len(sizes) == len(shapes[0])]
-    return largest(same_rank) if same_rank else ()
-
-
-def _sized(rule: Observation, sizes: tuple[int, ...]) -> Observation:
-    return replace(rule, sizes=sizes) if isinstance(rule, Interpolate) and rule.sizes is None else rule
-
-
-def _needs_one_row_a_sample(observe: Observe, shapes: Mapping[str, Sequence[int]]) -> bool:
+def _needs_one_row_a_sample(observe: Observe, shapes: Shapes) -> bool:
     """Whether some layer, by its rule or by its shape, gives one row a sample."""
     return any(
         rule.per_sample if (rule := asked_for(observe, name)) else len(shape) != 3 for name, shape in shapes.items()
@@ -144,7 +204,7 @@ def _auto(shape: Sequence[int], all_per_sample: bool) -> Observation:
 
 
 def asked_for(observe: Observe, name: str) -> Observation | None:
-    """Look up the rule asked for a layer; None where it is left to `auto`."""
+    """Look up the rule asked for a layer; None where it is left to "auto"."""
     rule: object = observe
     if isinstance(observe, Mapping):
         rule = next((rule for pattern, rule in observe.items() if matches(name, pattern)), "auto")

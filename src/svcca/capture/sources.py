@@ -1,103 +1,120 @@
-"""Where rows come from: a live model, or arrays that were captured before. The same call for both."""
+"""Where rows come from: a live model, or arrays that were captured before. The same calls for both."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import Forward, to_device
-from svcca.capture.hooks import Keep, LayerRecorder
+from svcca.capture.batches import Batch, Forward
+from svcca.capture.hooks import Keep, LayerRecorder, Tap
 from svcca.capture.layers import as_patterns, match_names, unmatched
 from svcca.core.arrays import ArrayLike, to_tensor
 from svcca.errors import InputError, SampleError, message
 
 
-class Source(Protocol):
-    """Gives each layer's output on one batch of samples after another."""
+class Source(ABC):
+    """Gives the tensors of named layers, or of targets, for one batch after another.
+
+    Attributes:
+        title: Its name in results and messages.
+        device: Where its tensors lie.
+        idle_patterns: Names and patterns that selected no layer of it; None where none were asked for.
+        samples_first: Whether the first axis of every tensor must run over the samples of the batch.
+        by_layer: As a target: whether each tensor belongs to the layer of the same name alone.
+        captured: Whether its tensors were captured before, and can only be read as they are.
+    """
 
     title: str
-    """What it is called in results and messages."""
-    idle_patterns: list[str]
-    """Patterns that selected no layer here."""
+    device: torch.device = torch.device("cpu")
+    idle_patterns: Sequence[str] | None = None
+    samples_first: bool = True
+    by_layer: bool = False
+    captured: bool = False
 
     def __enter__(self) -> Source:
-        """Start."""
-        ...
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave everything as it was found."""
-        ...
+    def __exit__(self, *details: object) -> None:
+        return
 
-    @property
-    def device(self) -> torch.device:
-        """Where the outputs lie."""
-        ...
+    @abstractmethod
+    def tensors(self, batch: Batch, keep: Keep | None = None) -> Mapping[str, Tensor]:
+        """Return the tensors of a batch by layer, in order of execution; with `keep`, what it keeps of them."""
 
-    def outputs(self, batch: object, samples: slice, where: str) -> dict[str, Tensor]:
-        """Outputs of a batch by layer, in order of execution; `samples` is its place among all samples."""
-        ...
-
-    def settle(self, labels: Sequence[str], keep: Keep) -> None:
-        """After the first batch: give only these layers, and `keep` of each output what is needed."""
-        ...
+    def finish(self, n_samples: int) -> None:
+        """Check, after the last batch, that the source was for as many samples as the data hold."""
+        return
 
     def names(self) -> list[str]:
-        """Every layer that could be asked for."""
-        ...
+        """Return every layer that could be asked for."""
+        return []
 
     def named_outright(self, label: str) -> bool:
         """Whether the user named this very layer, so that it cannot be left out quietly."""
-        ...
+        return True
 
 
-class ModelSource:
-    """Outputs of a live model."""
+class ModelSource(Source):
+    """The outputs or inputs of layers of a live model.
+
+    Args:
+        model: The model.
+        layers: Names or patterns of layers; None takes every leaf module.
+        forward: The user's own way to run the model: forward(model, batch).
+        title: The model's name in results and messages.
+        tap: Whether layers are tapped at their output or their input.
+    """
 
     def __init__(
-        self, model: nn.Module, layers: str | Sequence[str] | None, forward: Forward | None, title: str
+        self,
+        model: nn.Module,
+        layers: str | Sequence[str] | None,
+        forward: Forward | None,
+        title: str,
+        *,
+        tap: Tap = "output",
     ) -> None:
         self.title = title
         self._patterns = as_patterns(layers) or []
-        self._recorder = LayerRecorder(model, layers, forward, title)
-        self.idle_patterns = self._recorder.idle_patterns
-        self.device = self._recorder.device
+        self.recorder = LayerRecorder(model, layers, forward, title, tap=tap)
+        self.idle_patterns = self.recorder.idle_patterns
+        self.device = self.recorder.device
+        # What a layer is given may be windows or tokens of all samples, one after the other.
+        self.samples_first = tap == "output"
 
-    def __enter__(self) -> ModelSource:
-        """Hook the model."""
-        self._recorder.__enter__()
+    def __enter__(self) -> Source:
+        self.recorder.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Remove the hooks."""
-        self._recorder.__exit__(kind, error, trace)
+    def __exit__(self, *details: object) -> None:
+        self.recorder.__exit__(*details)
 
-    def outputs(self, batch: object, samples: slice, where: str) -> dict[str, Tensor]:
+    def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
         """Run the model on the batch."""
-        return self._recorder.run(to_device(batch, self.device), where)
-
-    def settle(self, labels: Sequence[str], keep: Keep) -> None:
-        """Record only what is needed from now on."""
-        self._recorder.settle(labels, keep)
+        return self.recorder.run(batch, keep)
 
     def names(self) -> list[str]:
-        """Every module's name."""
-        return self._recorder.names()
+        """Return every module's name."""
+        return self.recorder.names()
 
     def named_outright(self, label: str) -> bool:
         """Whether the label, or the module it comes from, was given without a wildcard."""
         return label in self._patterns or label.partition("#")[0].partition(":")[0] in self._patterns
 
 
-class ArraySource:
-    """Activations in memory, layer name -> array with samples first."""
+class ArraySource(Source):
+    """Arrays in memory, layer name -> array with samples first.
+
+    Args:
+        arrays: The arrays.
+        layers: Names or patterns of layers; None takes all.
+        title: Their name in results and messages.
+    """
+
+    captured = True
 
     def __init__(self, arrays: Mapping[str, ArrayLike], layers: str | Sequence[str] | None, title: str) -> None:
         self.title = title
@@ -108,12 +125,12 @@ class ArraySource:
         names, self.idle_patterns = (self._names, []) if patterns is None else match_names(self._names, patterns)
         if not names:
             raise unmatched(f"layers of {title}", patterns or [], self._names)
-        self._arrays = {name: to_tensor(arrays[name], f"{title} {name!r}") for name in names}
-        self._keep: Keep = lambda _, output: output
+        self.arrays = {name: to_tensor(arrays[name], f"{title} {name!r}") for name in names}
+        self.device = next(iter(self.arrays.values())).device
         self.n_samples = self._common_length()
 
     def _common_length(self) -> int:
-        lengths = {name: len(array) if array.ndim else 0 for name, array in self._arrays.items()}
+        lengths = {name: len(array) if array.ndim else 0 for name, array in self.arrays.items()}
         (first, length), *others = lengths.items()
         for name, other in others:
             if other != length:
@@ -121,37 +138,36 @@ class ArraySource:
                 raise SampleError(message(self.title, "the same number of samples in every layer", got))
         return length
 
-    @property
-    def device(self) -> torch.device:
-        """Where the arrays lie."""
-        return next(iter(self._arrays.values())).device
-
-    def __enter__(self) -> ArraySource:
-        """Nothing to prepare."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to restore."""
-
-    def outputs(self, batch: object, samples: slice, where: str) -> dict[str, Tensor]:
+    def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
         """Cut the batch's samples out of every array: views, no copy."""
-        if samples.stop > self.n_samples:
-            got = f"{self.n_samples} in {self.title} and at least {samples.stop} in the data"
-            cause = "The activations were captured over fewer samples"
-            raise SampleError(message(where, "as many samples in both networks", got, cause, "Pass the same data"))
-        return {name: self._keep(name, array[samples]) for name, array in self._arrays.items()}
+        if batch.samples.stop > self.n_samples:
+            raise self._uneven(batch.where, f"at least {batch.samples.stop}")
+        return kept({name: array[batch.samples] for name, array in self.arrays.items()}, keep)
 
-    def settle(self, labels: Sequence[str], keep: Keep) -> None:
-        """Observe from now on."""
-        self._arrays = {name: self._arrays[name] for name in labels}
-        self._keep = keep
+    def finish(self, n_samples: int) -> None:
+        """Raise SampleError if samples are left over."""
+        if n_samples != self.n_samples:
+            raise self._uneven(self.title, str(n_samples))
+
+    def _uneven(self, where: str, n_samples: str) -> SampleError:
+        got = f"{self.n_samples} in {self.title} and {n_samples} on the other side"
+        cause, remedy = "The two are of different inputs", "Pass both for the same inputs, in the same order"
+        return SampleError(message(where, "as many samples on both sides", got, cause, remedy))
 
     def names(self) -> list[str]:
-        """Every layer in the mapping."""
+        """Return every layer in the mapping."""
         return self._names
 
-    def named_outright(self, label: str) -> bool:
-        """Every entry of a mapping is there on purpose."""
-        return True
+
+def kept(tensors: dict[str, Tensor], keep: Keep | None) -> dict[str, Tensor]:
+    """Return what is kept of tensors that no hook has seen; all of them without `keep`."""
+    return tensors if keep is None else {label: keep.rows(label, tensors[label]) for label in keep.rules}
+
+
+def check_patterns(sources: Sequence[Source]) -> None:
+    """Raise LayerError for a name or pattern that selects no layer of any source."""
+    asked = [source for source in sources if source.idle_patterns is not None]
+    idle = set.intersection(*(set(source.idle_patterns or ()) for source in asked)) if asked else set()
+    if idle:
+        names = list(dict.fromkeys(name for source in asked for name in source.names()))
+        raise unmatched(f"layers of {' or '.join(source.title for source in asked)}", sorted(idle), names)

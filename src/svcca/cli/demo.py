@@ -1,108 +1,39 @@
-"""The demo: two small convolutional nets from two seeds, trained on scikit-learn's digits, layer against layer."""
+"""`svcca demo`: two small nets trained and compared in seconds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import typer
 
-from svcca.compare.pairs import compare
-from svcca.compare.result import SimilarityMatrix
-from svcca.progress import track
-
-N_TRAIN = 1200
-EPOCHS = 20
-BATCH = 64
-WIDTH = 32
-LEARNING_RATE = 8e-3
+from svcca.cli.output import check_output, print_matrices, warnings_kept_back, write_matrices
+from svcca.errors import FileError, message
 
 
-class DigitsNet(nn.Module):
-    """Four convolutional blocks of 32 channels at full resolution, and a linear layer; 28 thousand weights.
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and the figure.")] = Path(
+        "svcca-demo"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no table.")] = False,
+) -> None:
+    """Train two small nets on the bundled digits, compare them, and write a report. Takes less than a minute."""
+    from svcca.cli import digits
 
-    Every block has maps of one size, so that positions line up and each pixel of each image can serve as a sample.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block1 = _block(1)
-        self.block2 = _block(WIDTH)
-        self.block3 = _block(WIDTH)
-        self.block4 = _block(WIDTH)
-        self.out = nn.Linear(WIDTH, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, 1, 8, 8) -> logits (n, 10)."""
-        x = self.block4(self.block3(self.block2(self.block1(images))))
-        logits: Tensor = self.out(x.mean(dim=(2, 3)))
-        return logits
-
-
-def _block(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH), nn.ReLU())
-
-
-@dataclass(frozen=True, eq=False)
-class Digits:
-    """Training and test images (n, 1, 8, 8) in [0, 1] and their labels."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-
-
-def load_digits() -> Digits:
-    """Load the 1,797 handwritten digits that ship inside scikit-learn, split by a fixed permutation."""
-    from sklearn.datasets import load_digits as bundled
-
-    bunch = bundled()
-    order = torch.randperm(len(bunch.images), generator=torch.Generator().manual_seed(0))
-    images = torch.tensor(bunch.images, dtype=torch.float32)[order, None] / 16
-    labels = torch.tensor(bunch.target)[order]
-    return Digits(images[:N_TRAIN], labels[:N_TRAIN], images[N_TRAIN:], labels[N_TRAIN:])
-
-
-def train(digits: Digits, seed: int, progress: bool | None = None) -> DigitsNet:
-    """Train one net (Adam, one cycle); initial weights and the order of the batches come from the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = DigitsNet()
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
-    steps = EPOCHS * -(-N_TRAIN // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    for _ in track(range(EPOCHS), f"Training seed {seed}", progress):
-        for batch in torch.split(torch.randperm(N_TRAIN, generator=generator), BATCH):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(digits.train_images[batch]), digits.train_labels[batch])
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            schedule.step()
-    return net.eval()
-
-
-def accuracy(net: nn.Module, digits: Digits) -> float:
-    """Share of test digits that a net gets right."""
-    with torch.no_grad():
-        return float((net(digits.test_images).argmax(dim=1) == digits.test_labels).float().mean())
-
-
-@dataclass(frozen=True, eq=False)
-class DemoResult:
-    """What the demo found: the matrix and both nets' test accuracies."""
-
-    matrix: SimilarityMatrix
-    accuracies: tuple[float, float]
-
-
-def run(progress: bool | None = None) -> DemoResult:
-    """Train two nets from seeds 0 and 1 and compare all their blocks, with every pixel of every digit as a sample."""
-    digits = load_digits()
-    first, second = (train(digits, seed, progress) for seed in (0, 1))
-    images = torch.cat([digits.train_images, digits.test_images])
-    matrix = compare(first, second, images, layers="block?", observe="pixels", progress=progress)
-    matrix = replace(matrix, row_title="seed 0", column_title="seed 1", command="svcca demo")
-    return DemoResult(matrix, (accuracy(first, digits), accuracy(second, digits)))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(message(f"write {output}", "a folder that can be made", str(error.strerror))) from error
+    outputs = [output / "report.html", output / "heatmap.png"]
+    for path in outputs:
+        check_output(path)
+    with warnings_kept_back():
+        result = digits.run(progress=False if quiet else None)
+    for path in outputs:
+        write_matrices([result.matrix], path)
+    if not quiet:
+        first, second = result.accuracies
+        typer.echo(f"Two nets from two seeds read {first:.1%} and {second:.1%} of unseen digits correctly.")
+        hits, total = result.matrix.twin_matches()
+        typer.echo(f"{hits} of {total} blocks are most similar to their twin in the other net; chance would give 1.")
+    print_matrices([result.matrix], outputs, as_json=False, quiet=quiet)

@@ -16,12 +16,13 @@ from svcca.capture.checkpoints import Weights, find_checkpoints
 from svcca.capture.layers import unwrap
 from svcca.capture.rules import Observe
 from svcca.capture.sources import ModelSource
-from svcca.compare.classes import ClassSensitivity, Targets, logits_of, named_targets, sensitivity_of
+from svcca.capture.targets import Targets
+from svcca.compare.classes import ClassSensitivity, TargetColumns, sensitivity_of
 from svcca.compare.dynamics_result import place_of
 from svcca.compare.result import SimilarityMatrix
 from svcca.compare.snapshots import probe_of
 from svcca.core.subspace import SVDStep
-from svcca.errors import InputError, message
+from svcca.errors import InputError, message, unknown_option
 from svcca.io.documents import Document
 from svcca.io.files import PathLike
 from svcca.progress import track
@@ -129,10 +130,8 @@ class ClassDynamics(Document):
         matrices = [SimilarityMatrix.from_dict(matrix, where) for matrix in plain.pop("matrices")]
         return cls(sensitivities=tuple(ClassSensitivity(matrix) for matrix in matrices), **plain)
 
-    # The picture lives a step further down the flow; it is imported when asked for, and only there.
-
     def plot(self, ax: Axes | None = None, *, class_name: str | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a layer over the steps: the share beyond chance, and chance; returns figure and axes.
+        """Draw a line a layer over the steps: the share beyond chance, and chance; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
@@ -141,9 +140,22 @@ class ClassDynamics(Document):
         Raises:
             UnknownOptionError: If there is no such class.
         """
-        from svcca.plots.dynamics import plot_class_lines
+        from svcca.plots.text import elide
+        from svcca.plots.training_curves import plot_excess_curves
 
-        return plot_class_lines(self, ax, class_name)
+        if class_name is not None and class_name not in self.classes:
+            raise unknown_option("ClassDynamics.plot", "class_name", class_name, self.classes)
+        curves, shown = self.curves, f"mean of {len(self.classes)} classes"
+        if class_name is not None:
+            curves, shown = self.corrected[:, :, self.classes.index(class_name)], elide(class_name, 24)
+        return plot_excess_curves(
+            self.steps,
+            curves,
+            layers=self.layers,
+            y_label="share of variance beyond chance",
+            title=f"{self.title}, {shown}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
 
 def class_dynamics(
@@ -153,7 +165,7 @@ def class_dynamics(
     *,
     layers: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-    targets: Targets | None = None,
+    targets: Targets = "logits",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     steps: Sequence[int] | None = None,
@@ -173,8 +185,9 @@ def class_dynamics(
             checkpoint the same inputs. `targets` follow their order: beside them, pass data that is not shuffled.
         layers: Names or glob patterns; default: every leaf module.
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
-        targets: Anything else to correlate with, the same at every step, over the same samples in place of the logits.
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        targets: What layers are correlated with, as for `class_sensitivity`: "logits" (default), those of each
+            checkpoint, or anything that is the same at every step.
+        observe: What is a sample and what a feature, as for `class_sensitivity`.
         retained_variance: Share of each layer's variance whose directions may take part.
         steps: Of the checkpoints, where their names do not tell; ascending.
         forward: Your own way to run the model: forward(model, batch).
@@ -209,17 +222,18 @@ def class_dynamics(
     if len(found) < 2:
         remedy = "For one, load it and call class_sensitivity"
         raise InputError(message(where, "at least two checkpoints", f"one, {found[0].name}", "", remedy))
-    fixed = None if targets is None else named_targets(targets, classes)
-    probe = probe_of(data)
     network = copy.deepcopy(unwrap(model))
+    # Once before any checkpoint: what arrays and names have wrong is said here.
+    TargetColumns(targets, classes, ModelSource(network, None, forward, where), forward)
+    probe = probe_of(data)
     taken: dict[int, ClassSensitivity] = {}
     for checkpoint in track(found, "Checkpoints", progress):
         if not checkpoint.loaded_into(network, skip_unreadable=skip_unreadable):
             continue
         title = f"{type(network).__name__} at step {checkpoint.step}"
         source = ModelSource(network, layers, forward, title)
-        named = logits_of(network, probe, classes, forward, title) if fixed is None else fixed
-        sensitivity = sensitivity_of(source, named, probe, observe, SVDStep(retained_variance), progress=False)
+        columns = TargetColumns(targets, classes, source, forward)
+        sensitivity = sensitivity_of(source, columns, probe, observe, SVDStep(retained_variance), progress=False)
         taken[checkpoint.step] = sensitivity
         first = next(iter(taken))
         # Here too, not in the result alone: what the first two steps tell need not wait for the last.

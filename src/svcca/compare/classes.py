@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import Forward, call, device_of, to_device
-from svcca.capture.hooks import evaluating, preserved_rng
-from svcca.capture.layers import unwrap
-from svcca.capture.rules import Observe, fourier_rule
-from svcca.capture.sources import ArraySource, ModelSource
-from svcca.compare.pairs import check_patterns, compare_sources
+from svcca.capture.batches import Batch, Forward, batches_of
+from svcca.capture.hooks import Keep
+from svcca.capture.rules import Observe
+from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns, kept
+from svcca.capture.targets import LogitsSource, Targets, read_targets
+from svcca.compare.pairs import compare_sources
 from svcca.compare.result import SimilarityMatrix
-from svcca.compare.snapshots import probe_of
-from svcca.core.arrays import ArrayLike, to_tensor
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
 from svcca.measures.cca import SVCCA
@@ -29,9 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Targets = ArrayLike | Mapping[str, ArrayLike]
-"""An array (n_samples,) or (n_samples, n_targets), or a mapping from a target's name to (n_samples,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +83,21 @@ class ClassSensitivity:
         return frame.assign(rank=ranks)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a class over the layers, with the chance level; returns figure and axes."""
-        from svcca.plots.classes import plot_classes
+        """Draw a line a class over the layers, with the chance level; return the figure and its axes.
 
-        return plot_classes(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.depth_curves import plot_depth_curves
+
+        return plot_depth_curves(
+            self.values,
+            self.chance,
+            layers=self.layers,
+            classes=self.classes,
+            title=f"{self.matrix.row_title}, {self.matrix.n_samples:,} samples",
+            ax=ax,
+        )
 
 
 def class_sensitivity(
@@ -101,7 +106,7 @@ def class_sensitivity(
     *,
     layers: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-    targets: Targets | None = None,
+    targets: Targets = "logits",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     forward: Forward | None = None,
@@ -115,12 +120,13 @@ def class_sensitivity(
 
     Args:
         model: A model whose output is (n_samples, n_classes), or holds such `logits`.
-        data: Its inputs, as for `compare`; batches are kept.
+        data: Its inputs, as for `compare`.
         layers: Names or glob patterns; default: every leaf module.
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
-        targets: Anything else to correlate with, over the same samples in place of the logits: one-hot labels, another
-            network's outputs.
-        observe: What is a sample and what a feature; a rule that gives one row a sample.
+        targets: What layers are correlated with, as for `compare`, column by column: "logits" (default), "labels", an
+            array or a mapping from names to (n_samples,), a function of the batch, (other_model, "layer").
+        observe: What is a sample and what a feature; a rule that gives one row a sample. Maps observed by "fourier"
+            correlate by their zero frequency alone, as by "pool", after an SVD step over all frequencies.
         retained_variance: Share of each layer's variance whose directions may take part.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
@@ -134,129 +140,109 @@ def class_sensitivity(
         SampleError: For targets of another number of samples.
 
     Cost:
-        Two forward passes, and what `compare` costs.
+        One forward pass, and what `compare` costs.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.3 and figure 6.
 
+    >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     >>> found = class_sensitivity(net, torch.randn(500, 8), classes=["cat", "dog", "bird"])
     >>> found.values.shape, found.values[-1].round(6).tolist()
     ((3, 3), [1.0, 1.0, 1.0])
     """
-    probe = probe_of(data)
-    title = f"a ({type(model).__name__})"
-    source = ModelSource(model, layers, forward, title)
-    named = logits_of(model, probe, classes, forward, title) if targets is None else named_targets(targets, classes)
-    return sensitivity_of(source, named, probe, observe, SVDStep(retained_variance), progress)
+    source = ModelSource(model, layers, forward, f"a ({type(model).__name__})")
+    columns = TargetColumns(targets, classes, source, forward)
+    return sensitivity_of(source, columns, batches_of(data), observe, SVDStep(retained_variance), progress)
 
 
 def sensitivity_of(
-    source: ModelSource,
-    named: Mapping[str, Tensor],
-    probe: Sequence[Any],
-    observe: Observe,
-    step: SVDStep,
-    progress: bool | None,
+    source: ModelSource, columns: Source, data: Iterable[Any], observe: Observe, step: SVDStep, progress: bool | None
 ) -> ClassSensitivity:
-    """Correlate every layer of a model with every named target, over the same samples."""
+    """Correlate every layer of a model with every column of its targets, in one pass over the data."""
     check_patterns([source])
-    # Numbered while they are compared: a class may be called anything, a pattern or a layer's name too.
-    columns = {f"target {index}": column for index, column in enumerate(named.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
         (matrix,) = compare_sources(
-            source,
-            ArraySource(columns, None, "targets"),
-            probe,
-            [SVCCA()],
-            step,
-            _with_targets(observe, columns),
-            None,
-            progress,
+            source, columns, data, [SVCCA()], step, observe, None, progress, targets=True, coupled_ranks=True
         )
-    return ClassSensitivity(_relabelled(matrix, dict(zip(columns, named, strict=True))))
-
-
-def _with_targets(observe: Observe, columns: Iterable[str]) -> Observe:
-    """The rule for the layers; targets are vectors, whatever the layers are."""
-    if fourier_rule(observe) is not None:
-        raise InputError(message("class sensitivity", "a rule that gives rows", "'fourier'", "", "Use 'pool'"))
-    if observe == "auto":
-        return observe
-    rest = observe if isinstance(observe, Mapping) else {"*": observe}
-    return {**dict.fromkeys(columns, "flatten"), **rest}
-
-
-def logits_of(
-    model: nn.Module, probe: Sequence[Any], classes: Sequence[str] | None, forward: Forward | None, title: str
-) -> dict[str, Tensor]:
-    """Logits of a model by the names of their classes, each (n_samples,), on the CPU.
-
-    Raises:
-        InputError: For an output that is no (n_samples, n_classes), a logit that is constant, names that do not fit.
-    """
-    network = unwrap(model)
-    device, pieces = device_of(network), []
-    with evaluating(network), preserved_rng([device]), torch.no_grad():
-        for number, batch in enumerate(probe):
-            output = call(network, to_device(batch, device), forward)
-            remedy = "Pass targets=, an array (n_samples, n_targets)"
-            pieces.append(logits_in(output, f"{title}, batch {number}", remedy).cpu())
-    return named_targets(torch.cat(pieces), classes, f"{title}, ")
-
-
-def logits_in(output: object, where: str, remedy: str) -> Tensor:
-    """Find the logits, (n_samples, n_classes), in what a model returns: itself, or what it calls `logits`.
-
-    Raises:
-        InputError: If there are none of that shape.
-    """
-    output = getattr(output, "logits", output)
-    output = output.get("logits", output) if isinstance(output, Mapping) else output
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
-    return output
-
-
-def _relabelled(matrix: SimilarityMatrix, names: Mapping[str, str]) -> SimilarityMatrix:
-    """Put the classes' names in place of numbers. The chance level stands in the result, so it is no warning here."""
-    columns = tuple(replace(layer, name=names[layer.name]) for layer in matrix.columns)
+    # The chance level stands in the result, so it is no warning here.
     doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
-    return replace(matrix, columns=columns, warnings=doubts, column_title="classes")
+    return ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes"))
 
 
-def named_targets(targets: Targets, classes: Sequence[str] | None, of: str = "") -> dict[str, Tensor]:
-    """Give each target its name: (n_samples,) arrays by name. Messages are led by what they are the targets `of`.
+class TargetColumns(Source):
+    """Targets taken apart into single columns, each with its name; none may be constant.
+
+    Args:
+        targets: The targets, as a user passed them.
+        classes: Names of the columns; None numbers them, or takes those of a mapping.
+        model: The model that they are held against.
+        forward: The user's own way to run models.
 
     Raises:
-        InputError: For shapes or names that do not fit, or a target that is constant.
+        UnknownOptionError: For a name of targets that does not exist.
+        InputError: For anything that is no target, names that do not fit, or arrays of which a column is constant.
     """
-    if isinstance(targets, Mapping):
-        if classes is not None:
-            raise InputError(
-                message("class_sensitivity", "classes for an array of targets", "a mapping that has names")
-            )
-        named = {str(name): to_tensor(array, f"target {name!r}") for name, array in targets.items()}
-        return {name: _one_varying(column.squeeze(), f"{of}target {name!r}") for name, column in named.items()}
-    array = to_tensor(targets, "targets")
-    array = array[:, None] if array.ndim == 1 else array
-    if array.ndim != 2:
-        raise InputError(message("targets", "shape (n_samples, n_targets)", f"shape {tuple(array.shape)}"))
-    names = [str(i) for i in range(array.shape[1])] if classes is None else [str(name) for name in classes]
-    if len(names) != array.shape[1] or len(set(names)) != len(names):
-        got = f"{len(set(names))} different ones"
-        raise InputError(message("classes", f"a name for each of {array.shape[1]} logits", got))
-    return {name: _one_varying(array[:, index], f"{of}target {name!r}") for index, name in enumerate(names)}
 
+    title = "targets"
 
-def _one_varying(column: Tensor, where: str) -> Tensor:
-    """Check that a target is one number a sample, and not the same for all."""
-    if column.ndim != 1:
-        raise InputError(message(where, "shape (n_samples,)", f"shape {tuple(column.shape)}"))
-    if len(column) and bool((column == column[0]).all()):
-        cause = "A class that never occurs, or a logit that does not depend on the input"
-        remedy = "Leave it out, or pass targets= that vary"
-        raise InputError(message(where, "a value that varies between samples", "a constant", cause, remedy))
-    return column
+    def __init__(
+        self, targets: Targets, classes: Sequence[str] | None, model: ModelSource, forward: Forward | None
+    ) -> None:
+        where = "class_sensitivity targets"
+        self._named = isinstance(targets, Mapping)
+        if self._named and classes is not None:
+            raise InputError(message(where, "classes for an array of targets", "a mapping that has names"))
+        self._names = None if classes is None else [str(name) for name in classes]
+        self._source = read_targets(targets, LogitsSource(model, "targets"), forward, where)
+        self.device, self._of = self._source.device, f"{model.title}, "
+        self.captured = self._source.captured
+        self._first: dict[str, Tensor] = {}
+        self._varying: set[str] = set()
+        if isinstance(self._source, ArraySource) and self._source.n_samples:  # it need not wait for a pass
+            self._of = ""
+            self._columns(self._source.arrays)
+            self._check_varying()
+
+    def __enter__(self) -> Source:
+        self._source.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._source.__exit__(*details)
+
+    def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
+        """Return the columns of this batch, (n_samples, 1) each."""
+        return kept(self._columns(self._source.tensors(batch)), keep)
+
+    def finish(self, n_samples: int) -> None:
+        """Check that there were as many targets as samples, and that every column varies."""
+        self._source.finish(n_samples)
+        self._check_varying()
+
+    def _columns(self, blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take blocks apart, and remember which columns have been seen to vary."""
+        columns: dict[str, Tensor] = {}
+        for block_name, block in blocks.items():
+            if block.ndim != 2 or (self._named and block.shape[1] != 1):
+                expected = "shape (n_samples,)" if self._named else "shape (n_samples, n_targets)"
+                raise InputError(message(f"target {block_name!r}", expected, f"shape {tuple(block.shape)}"))
+            names = [block_name] if self._named else self._names or [str(index) for index in range(block.shape[1])]
+            if len(names) != block.shape[1] or len(set(names)) != len(names):
+                got = f"{len(set(names))} different ones"
+                raise InputError(message("classes", f"a name for each of {block.shape[1]} logits", got))
+            columns |= {name: block[:, index : index + 1] for index, name in enumerate(names)}
+        for name, column in columns.items():
+            first = self._first.setdefault(name, column[:1].clone())
+            if name not in self._varying and bool((column != first).any()):
+                self._varying.add(name)
+        return columns
+
+    def _check_varying(self) -> None:
+        constant = [name for name in self._first if name not in self._varying]
+        if constant:
+            cause = "A class that never occurs, or a logit that does not depend on the input"
+            remedy = "Leave it out, or pass targets= that vary"
+            where = f"{self._of}target {constant[0]!r}"
+            raise InputError(message(where, "a value that varies between samples", "a constant", cause, remedy))

@@ -15,12 +15,12 @@ from torch import nn
 from svcca.capture.batches import Forward, device_of
 from svcca.capture.checkpoints import Weights, find_checkpoints
 from svcca.capture.layers import unwrap
-from svcca.capture.rules import Observe
+from svcca.capture.rules import Observe, common_rule
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.dynamics_result import LearningDynamics
+from svcca.compare.matrices import furthest_layer
 from svcca.compare.result import LayerSummary
 from svcca.compare.snapshots import Settings, Snapshot, path_of, probe_of, saved_snapshots, take_snapshot
-from svcca.core.grid import CoherenceGrid
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import FileError, InputError, SvccaWarning, message, unknown_option
 from svcca.io.files import PathLike
@@ -30,7 +30,7 @@ from svcca.measures.registry import get_measures
 from svcca.measures.similarity import Similarity
 from svcca.progress import track
 
-Against = Literal["last", "previous"]
+Reference = Literal["last", "previous"]
 """What each step is compared with."""
 Load = Callable[[], Snapshot]
 """Gives a snapshot when it is needed, so that few are in memory at a time."""
@@ -46,7 +46,7 @@ def learning_dynamics(  # type: ignore[overload-overlap]  # a str is a Sequence[
     measure: str | Measure = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
-    against: Against = "last",
+    reference: Reference = "last",
     steps: Sequence[int] | None = None,
     forward: Forward | None = None,
     folder: PathLike | None = None,
@@ -63,7 +63,7 @@ def learning_dynamics(
     measure: Sequence[str | Measure],
     observe: Observe = "auto",
     retained_variance: float = 0.99,
-    against: Against = "last",
+    reference: Reference = "last",
     steps: Sequence[int] | None = None,
     forward: Forward | None = None,
     folder: PathLike | None = None,
@@ -79,7 +79,7 @@ def learning_dynamics(
     measure: str | Measure | Sequence[str | Measure] = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
-    against: Against = "last",
+    reference: Reference = "last",
     steps: Sequence[int] | None = None,
     forward: Forward | None = None,
     folder: PathLike | None = None,
@@ -98,12 +98,12 @@ def learning_dynamics(
             loader that shuffles gives every checkpoint the same inputs.
         layers: Names or glob patterns; default: every leaf module.
         measure: Name of a measure, or a measure; or several in a list, evaluated from the same decompositions.
-        observe: What is a sample and what a feature, as for `compare`; not "fourier".
+        observe: What is a sample and what a feature, as for `compare`.
         retained_variance: Share of each layer's variance that the SVD step keeps.
-        against: "last" (default) compares with the last checkpoint, "previous" with the one before.
+        reference: "last" (default) compares with the last checkpoint, "previous" with the one before.
         steps: Of the checkpoints, where their names do not tell; ascending.
         forward: Your own way to run the model: forward(model, batch).
-        folder: Where the bases of each checkpoint are kept; a run that was interrupted goes on from there. Use another
+        folder: Where what is kept of each checkpoint lies; a run that was interrupted goes on from there. Use another
             one for other inputs.
         skip_unreadable: Leave out checkpoints that cannot be read, with a warning, instead of stopping.
         progress: Whether to show a bar; None: on a terminal.
@@ -119,12 +119,14 @@ def learning_dynamics(
 
     Cost:
         For T checkpoints and L layers: T forward passes, T L decompositions, T L^2 products of kept bases. Memory: the
-        rows of one checkpoint and the bases of two.
+        rows of one checkpoint and, with a `folder`, the bases of two; otherwise of all. By "fourier" maps have no small
+        basis of samples: the maps themselves are kept, in their own dtype, and each checkpoint is paired with another
+        by the DFT of both and T L^2 products over all samples at every frequency.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.1 and figure 4.
     """
-    chosen = get_measures(measure)
+    chosen = get_measures(measure, frequency=common_rule(observe).by_frequency)
     step = SVDStep(retained_variance)
     settings = Settings.of(layers, observe, common_step(chosen, step))
     found = find_checkpoints(checkpoints, steps)
@@ -135,16 +137,16 @@ def learning_dynamics(
     kept = prepared(folder)
     loads: list[Load] = []
     for checkpoint in track(found, "Checkpoints", progress):
-        snapshot = known(kept.get(checkpoint.step), settings)
+        snapshot = known(kept.get(checkpoint.step), settings, observe)
         on_disk = snapshot is not None
         if snapshot is None:
             if not checkpoint.loaded_into(network, skip_unreadable=skip_unreadable):
                 continue
             snapshot = take_snapshot(network, probe, checkpoint.step, settings, observe, forward)
-        loads.append(stored(snapshot, folder, on_disk=on_disk))
+        loads.append(stored(snapshot, folder, observe, on_disk=on_disk))
     if len(loads) < 2:
         raise InputError(message("learning_dynamics", "at least two readable checkpoints", str(len(loads))))
-    results = dynamics_of(loads, chosen, step, against, type(network).__name__, progress)
+    results = dynamics_of(loads, chosen, step, reference, type(network).__name__, progress)
     return one_or_by_measure(measure, results)
 
 
@@ -157,34 +159,38 @@ def dynamics_of(
     loads: Sequence[Load],
     measures: Sequence[Measure],
     step: SVDStep,
-    against: Against,
+    reference: Reference,
     title: str,
     progress: bool | None,
 ) -> list[LearningDynamics]:
     """Compare snapshots in order of their steps; one result a measure.
 
     Raises:
-        UnknownOptionError: If `against` is neither "last" nor "previous".
+        UnknownOptionError: If `reference` is neither "last" nor "previous".
         InputError: If the snapshots are of different layers or samples.
     """
-    if against not in ("last", "previous"):
-        raise unknown_option("learning_dynamics", "against", against, ["last", "previous"])
+    if reference not in ("last", "previous"):
+        raise unknown_option("learning_dynamics", "reference", reference, ["last", "previous"])
     last = loads[-1]()
     cuts = [step if measure.svd_step else WHOLE for measure in measures]
     grids, taken, ranks = [], [], []
-    pairs = ((load, None) for load in loads) if against == "last" else ((b, a) for a, b in pairwise(loads))
-    total = len(loads) if against == "last" else len(loads) - 1
+    pairs: list[tuple[Load, Load | None]] = (
+        [(load, None) for load in loads] if reference == "last" else [(b, a) for a, b in pairwise(loads)]
+    )
     before: Snapshot | None = None
-    for load, previous in track(_Sized(pairs, total), "Steps", progress):
+    for load, previous in track(pairs, "Steps", progress):
         snapshot = load()
         if previous is not None:
             before = previous() if before is None else before
-        reference = last if previous is None else before
-        assert reference is not None, "set just above"
-        grids.append(_similarities(snapshot, reference, measures, step))
+        other = last if previous is None else before
+        assert other is not None, "set just above"
+        grids.append(_similarities(snapshot, other, measures, step))
         taken.append(snapshot.step)
         ranks.append([[subspace.truncate(cut).rank for subspace in snapshot.subspaces] for cut in cuts])
         before = snapshot
+    far = furthest_layer(
+        {f"{title} at step {last.step} {name!r}": layer for name, layer in zip(last.names, last.subspaces, strict=True)}
+    )
     results = []
     for place, measure in enumerate(measures):
         pairs_of = [[[pair[place] for pair in row] for row in grid] for grid in grids]
@@ -196,15 +202,22 @@ def dynamics_of(
             ranks=np.array([at_step[place] for at_step in ranks]),
             steps=np.array(taken),
             layers=tuple(
-                LayerSummary(name, subspace.n_features, subspace.truncate(cuts[place]).rank, observation)
+                LayerSummary(
+                    name,
+                    subspace.n_features,
+                    subspace.truncate(cuts[place]).rank,
+                    observation,
+                    subspace.n_frequencies,
+                    subspace.translation_gap,
+                )
                 for name, subspace, observation in zip(last.names, last.subspaces, last.observations, strict=True)
             ),
             measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
             n_samples=last.n_samples,
-            against=against,
+            reference=reference,
             title=title,
-            warnings=tuple(doubts.values()),
+            warnings=(*doubts.values(), *far),
             definition=measure.definition,
         )
         results.append(dynamics)
@@ -213,37 +226,24 @@ def dynamics_of(
     return results
 
 
-class _Sized:
-    """Pairs with a length, for the progress bar."""
-
-    def __init__(self, pairs: object, total: int) -> None:
-        self._pairs, self._total = pairs, total
-
-    def __len__(self) -> int:
-        return self._total
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._pairs)  # type: ignore[call-overload]
-
-
 def _similarities(
-    snapshot: Snapshot, reference: Snapshot, measures: Sequence[Measure], step: SVDStep
+    snapshot: Snapshot, other: Snapshot, measures: Sequence[Measure], step: SVDStep
 ) -> list[list[list[Similarity]]]:
     """Every layer of one snapshot against every layer of another by every measure, [row][column][measure]."""
     for what, got, expected in (
-        ("layers", snapshot.names, reference.names),
-        ("number of rows", snapshot.n_samples, reference.n_samples),
-        ("settings", snapshot.settings, reference.settings),
+        ("layers", snapshot.names, other.names),
+        ("number of rows", snapshot.n_samples, other.n_samples),
+        ("settings", snapshot.settings, other.settings),
     ):
         if got != expected:
-            where = f"snapshots at steps {snapshot.step} and {reference.step}"
+            where = f"snapshots at steps {snapshot.step} and {other.step}"
             remedy = "Take them with the same layers, rule and probe set; use an empty folder"
             raise InputError(message(where, f"the same {what}", f"{got} and {expected}", "", remedy))
-    grid = CoherenceGrid.from_subspaces(snapshot.subspaces, reference.subspaces)
+    grid = snapshot.kept.pairs(other.kept)
     return [
         [
             evaluate_all(measures, grid.pair(i, j), step, f"{row} at step {snapshot.step} x {column}")
-            for j, column in enumerate(reference.names)
+            for j, column in enumerate(other.names)
         ]
         for i, row in enumerate(snapshot.names)
     ]
@@ -251,11 +251,11 @@ def _similarities(
 
 def twins(snapshot: Snapshot, before: Snapshot, measure: Measure, step: SVDStep) -> dict[str, float]:
     """Similarity of each layer in both snapshots with itself, by the module's name; of several calls, the last."""
-    earlier = dict(zip(before.names, before.subspaces, strict=True))
+    earlier = {label: index for index, label in enumerate(before.names)}
     found = {}
-    for label, subspace in zip(snapshot.names, snapshot.subspaces, strict=True):
+    for index, label in enumerate(snapshot.names):
         if label in earlier:
-            pair = CoherenceGrid.from_subspaces([subspace], [earlier[label]]).pair(0, 0)
+            pair = snapshot.kept.only(index).pairs(before.kept.only(earlier[label])).pair(0, 0)
             where = f"{label} at step {snapshot.step} x {before.step}"
             found[label.partition("#")[0]] = evaluate(measure, pair, step, where).similarity
     return found
@@ -271,20 +271,20 @@ def prepared(folder: PathLike | None) -> dict[int, Path]:
     return saved_snapshots(folder)
 
 
-def known(path: Path | None, settings: Settings) -> Snapshot | None:
+def known(path: Path | None, settings: Settings, observe: Observe) -> Snapshot | None:
     """Give a snapshot that was kept, where it is whole and of these settings."""
     if path is None:
         return None
     try:
-        snapshot = Snapshot.load(path)
+        snapshot = Snapshot.load(path, observe)
     except FileError:
         return None  # half-written by another tool, or damaged: it is taken again
     return snapshot if snapshot.settings == settings else None
 
 
-def stored(snapshot: Snapshot, folder: PathLike | None, *, on_disk: bool) -> Load:
+def stored(snapshot: Snapshot, folder: PathLike | None, observe: Observe, *, on_disk: bool) -> Load:
     """Write a snapshot to the folder, unless it came from there; without one it stays in memory."""
     if folder is None:
         return lambda: snapshot
     path = path_of(Path(folder), snapshot.step) if on_disk else snapshot.save(Path(folder))
-    return lambda: Snapshot.load(path)
+    return lambda: Snapshot.load(path, observe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = "svcca.learning_dynamics"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ARRAYS = ("values", "chance", "ranks", "steps")
 
 
@@ -47,7 +47,7 @@ class LearningDynamics(Document):
         measure: Label of the measure.
         retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
         n_samples: Rows of the probe set.
-        against: "last" or "previous".
+        reference: What each step is compared with, "last" or "previous".
         title: What was trained.
         warnings: What a reader must know before trusting a value.
         versions: Versions of svcca, torch and Python.
@@ -65,7 +65,7 @@ class LearningDynamics(Document):
     measure: str
     retained_variance: float
     n_samples: int
-    against: str = "last"
+    reference: str = "last"
     title: str = ""
     warnings: tuple[Doubt, ...] = ()
     versions: dict[str, str] = field(default_factory=current_versions)
@@ -107,10 +107,10 @@ class LearningDynamics(Document):
         """
         index = place_of(step, self.steps, "LearningDynamics.at")
         rows = tuple(
-            LayerSummary(layer.name, layer.n_features, int(rank), layer.observation)
+            replace(layer, rank=int(rank), translation_gap=layer.translation_gap if step == self.steps[-1] else None)
             for layer, rank in zip(self.layers, self.ranks[index], strict=True)
         )
-        reference = f"step {self.steps[-1]}" if self.against == "last" else "the step before"
+        column_title = f"step {self.steps[-1]}" if self.reference == "last" else "the step before"
         return SimilarityMatrix(
             self.values[index],
             rows,
@@ -121,7 +121,7 @@ class LearningDynamics(Document):
             self.chance[index],
             warnings=self.warnings,
             row_title=f"{self.title} at step {step}",
-            column_title=reference,
+            column_title=column_title,
             versions=self.versions,
             definition=self.definition,
         )
@@ -132,8 +132,8 @@ class LearningDynamics(Document):
         Raises:
             InputError: For a threshold outside (0, 1], or curves against the step before.
         """
-        if self.against != "last":
-            raise InputError(message("convergence_steps", "curves against the last step", f"{self.against!r}"))
+        if self.reference != "last":
+            raise InputError(message("convergence_steps", "curves against the last step", f"{self.reference!r}"))
         if not 0 < threshold <= 1:
             raise InputError(message("convergence_steps", "a threshold in (0, 1]", str(threshold)))
         # The last step is the layer itself, at 1 but for rounding.
@@ -183,16 +183,39 @@ class LearningDynamics(Document):
         arrays = {name: np.array(plain.pop(name)) for name in ARRAYS}
         return cls(**plain | arrays, layers=layers, warnings=doubts)
 
-    # The pictures live a step further down the flow; they are imported when asked for, and only there.
-
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a layer over the steps, with the chance level; returns figure and axes."""
-        from svcca.plots.dynamics import plot_lines
+        """Draw a line a layer over the steps, with the chance level; return the figure and its axes.
 
-        return plot_lines(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.training_curves import plot_similarity_curves
+
+        end = "the end" if self.reference == "last" else "the step before"
+        return plot_similarity_curves(
+            self.steps,
+            self.curves,
+            np.diagonal(self.chance, axis1=1, axis2=2),
+            layers=self.labels,
+            y_label=f"{self.measure} with {end}",
+            title=f"{self.title}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
     def plot_panes(self, n_panes: int = 4) -> tuple[Figure, npt.NDArray[Any]]:
-        """Draw layers against layers at some steps, first and last among them; returns figure and axes."""
-        from svcca.plots.dynamics import plot_panes
+        """Draw layers against layers at some steps, first and last among them; return the figure and its axes.
 
-        return plot_panes(self, n_panes)
+        Args:
+            n_panes: How many steps to draw; all where there are fewer.
+        """
+        from svcca.plots.panes import plot_panes
+
+        when = f"at step {self.steps[-1]:,}" if self.reference == "last" else "at the step before"
+        return plot_panes(
+            self.values,
+            self.steps,
+            n_panes,
+            layers=self.labels,
+            x_label=f"layers {when}",
+            bar_label=f"{self.measure} similarity",
+        )

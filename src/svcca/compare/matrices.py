@@ -9,15 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from svcca.capture.accumulate import Pass
-from svcca.capture.observed import ObservedLayer, ObservedNetwork
 from svcca.capture.rules import advice_on_maps
+from svcca.capture.stream import ObservedLayer, ObservedNetwork
 from svcca.compare.result import LayerSummary, SimilarityMatrix
-from svcca.core.grid import CoherenceGrid
-from svcca.core.subspace import WHOLE, Subspace, SVDStep
+from svcca.core.accumulator import Grid
+from svcca.core.coherence import LayerSpectrum
+from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import Doubt, DoubtKind, RankError, message
-from svcca.fourier.grid import FourierGrid
-from svcca.fourier.layers import FourierSubspace
-from svcca.fourier.translation import gap_warnings
 from svcca.measures.chance import cca_mean
 from svcca.measures.evaluate import evaluate_all
 from svcca.measures.measure import Measure
@@ -26,13 +24,20 @@ from svcca.progress import track
 
 Layers = Mapping[int, ObservedLayer]
 """Layers that vary between samples, by their place among those observed."""
-Subspaces = Sequence[Subspace] | Sequence[FourierSubspace]
+Subspaces = Sequence[LayerSpectrum]
 
 
 def similarity_matrices(
-    passed: Pass, measures: Sequence[Measure], step: SVDStep, progress: bool | None
+    passed: Pass, measures: Sequence[Measure], step: SVDStep, progress: bool | None, *, coupled_ranks: bool = False
 ) -> list[SimilarityMatrix]:
     """Decompose each layer once and evaluate every measure on every pair; one matrix a measure.
+
+    Args:
+        passed: What one pass over the data left behind.
+        measures: The measures.
+        step: The SVD step of the measures that have one.
+        progress: Whether to show a bar; None: on a terminal.
+        coupled_ranks: Whether the rank of a row counts only directions that can correlate with the first column.
 
     Raises:
         RankError: If a layer that was named outright is constant, or all layers of a network are.
@@ -50,13 +55,14 @@ def similarity_matrices(
     doubts = [
         *(Doubt("left_out", text) for text in passed.warnings),
         *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)]),
-        *dict.fromkeys([*_gaps(a, rows, grid.rows), *_gaps(b, columns, grid.columns)]),
+        *dict.fromkeys([*_layer_doubts(a, rows, grid.rows), *_layer_doubts(b, columns, grid.columns)]),
     ]
+    coupled = _coupled_ranks(grid, rows, next(iter(columns))) if coupled_ranks else {}
     pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
     return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
-            rows=_summaries(rows, grid.rows, measure, step),
+            rows=_summaries(rows, grid.rows, measure, step, coupled),
             columns=_summaries(columns, grid.columns, measure, step),
             measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
@@ -88,25 +94,28 @@ def _constant_layers(network: ObservedNetwork, varying: Layers) -> list[Doubt]:
     return [Doubt("left_out", text)]
 
 
-def _gaps(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[Doubt]:
-    """A doubt about the layer that is furthest from what the Fourier way assumes, if it is too far."""
-    gaps = {
-        layer.name: subspace.gap
-        for index, layer in layers.items()
-        if isinstance(subspace := subspaces[index], FourierSubspace)
-    }
-    far = {name: gap for name, gap in gaps.items() if gap_warnings(name, gap)}
+def _layer_doubts(network: ObservedNetwork, layers: Layers, subspaces: Subspaces) -> list[Doubt]:
+    named = {f"{network.source.title} {layer.name!r}": subspaces[index] for index, layer in layers.items()}
+    return furthest_layer(named)
+
+
+def furthest_layer(subspaces: Mapping[str, LayerSpectrum]) -> list[Doubt]:
+    """Return the doubts about the layer that is furthest from what its rule assumes, and how many others have some.
+
+    Args:
+        subspaces: The layers, by the name that each has in a message.
+    """
+    far = {name: subspace for name, subspace in subspaces.items() if subspace.doubts}
     if not far:
         return []
-    worst = max(far, key=lambda name: far[name].share)
+    worst = max(far, key=lambda name: far[name].translation_gap or 0.0)
     others = len(far) - 1
     more = f" The same holds for {others} other layer{'s' if others > 1 else ''}." if others else ""
-    where = f"{network.source.title} {worst!r}"
-    return [Doubt("translation", text + more) for text in gap_warnings(where, gaps[worst])]
+    return [Doubt(doubt.kind, f"{worst}: {doubt.text}{more}") for doubt in far[worst].doubts]
 
 
 def _evaluate_pairs(
-    grid: CoherenceGrid | FourierGrid,
+    grid: Grid,
     rows: Layers,
     columns: Layers,
     measures: Sequence[Measure],
@@ -126,15 +135,30 @@ def _evaluate_pairs(
     return [[pairs[i, j] for j in columns] for i in rows]
 
 
-def _summaries(layers: Layers, subspaces: Subspaces, measure: Measure, step: SVDStep) -> tuple[LayerSummary, ...]:
-    """Each layer with the number of its directions that a measure used."""
+def _coupled_ranks(grid: Grid, rows: Layers, column: int) -> dict[int, int]:
+    """Count the directions of each row layer that can correlate with a column layer, by the layer's place."""
+    return {
+        index: sum(block.ranks[0] * block.multiplicity for block in grid.pair(index, column).blocks) for index in rows
+    }
+
+
+def _summaries(
+    layers: Layers, subspaces: Subspaces, measure: Measure, step: SVDStep, ranks: Mapping[int, int] | None = None
+) -> tuple[LayerSummary, ...]:
+    """Each layer with the number of its directions that a measure used, or of those that are counted in `ranks`."""
     cut = step if measure.svd_step else WHOLE
-    summaries = []
-    for index, layer in layers.items():
-        kept = subspaces[index].truncate(cut)
-        frequencies, gap = (kept.grid.n_positions, kept.gap.share) if isinstance(kept, FourierSubspace) else (1, None)
-        summaries.append(LayerSummary(layer.name, layer.n_features, kept.rank, layer.observation, frequencies, gap))
-    return tuple(summaries)
+    return tuple(
+        LayerSummary(
+            layer.name,
+            layer.n_features,
+            (ranks or {}).get(index, kept.rank),
+            layer.observation,
+            kept.n_frequencies,
+            kept.translation_gap,
+        )
+        for index, layer in layers.items()
+        for kept in (subspaces[index].truncate(cut),)
+    )
 
 
 def _pooled(similarities: Sequence[Similarity]) -> list[Doubt]:
@@ -172,18 +196,7 @@ def with_remark_on_dependence(matrix: SimilarityMatrix, measure: Measure, n_inpu
             ranks = [[min(layer.rank, most) for layer in side] for side in (matrix.rows, matrix.columns)]
             cautious = max(cca_mean(row, column, n_inputs) for row in ranks[0] for column in ranks[1])
             remark += f" (up to {matrix.chance.max():.2f}); counting only the inputs it would be up to {cautious:.2f}"
-    return _with_remark(matrix, Doubt("dependence", f"{remark}."))
-
-
-def with_remark_on_phases(matrix: SimilarityMatrix, phases: int) -> SimilarityMatrix:
-    """Record that shifts of one image are not independent; a remark, as it holds wherever phases are fed."""
-    if phases == 1:
-        return matrix
-    remark = (
-        f"Each image counts once for each of its shifts by 0 to {phases - 1} positions along every axis, and these are "
-        f"not independent: judge the number of samples, {matrix.n_samples:,}, and the chance level by the images."
-    )
-    return _with_remark(matrix, Doubt("dependence", remark))
+    return with_remark(matrix, Doubt("dependence", f"{remark}."))
 
 
 def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[ObservedNetwork]) -> SimilarityMatrix:
@@ -191,8 +204,9 @@ def with_remark_on_pooling(matrix: SimilarityMatrix, networks: Sequence[Observed
     shapes = [shape for network in networks for shape in network.pooled_by_default.values()]
     if not shapes:
         return matrix
-    return _with_remark(matrix, Doubt("observation", advice_on_maps(shapes, matrix.n_samples)))
+    return with_remark(matrix, Doubt("observation", advice_on_maps(shapes, matrix.n_samples)))
 
 
-def _with_remark(matrix: SimilarityMatrix, remark: Doubt) -> SimilarityMatrix:
+def with_remark(matrix: SimilarityMatrix, remark: Doubt) -> SimilarityMatrix:
+    """Record a remark behind the warnings of a matrix, which are issued; a remark is not."""
     return replace(matrix, warnings=(*matrix.warnings, remark))

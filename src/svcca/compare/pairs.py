@@ -9,25 +9,22 @@ from typing import Any, overload
 
 from torch import nn
 
-from svcca.capture.accumulate import Accumulator, run_pass
-from svcca.capture.batches import Forward, ShiftedBatches, batches_of
-from svcca.capture.layers import unmatched
-from svcca.capture.observations import Fourier
-from svcca.capture.rules import Observe, fourier_rule
-from svcca.capture.sources import ArraySource, ModelSource, Source
+from svcca.capture.accumulate import run_pass
+from svcca.capture.batches import Forward, batches_of
+from svcca.capture.rules import Observe, common_rule
+from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns
+from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
     similarity_matrices,
+    with_remark,
     with_remark_on_dependence,
-    with_remark_on_phases,
     with_remark_on_pooling,
 )
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
-from svcca.core.grid import GridAccumulator
 from svcca.core.subspace import SVDStep
-from svcca.errors import InputError, SvccaWarning, message
-from svcca.fourier.grid import FourierAccumulator
+from svcca.errors import Doubt, InputError, SvccaWarning, message
 from svcca.io.files import PathLike
 from svcca.io.store import load_activations
 from svcca.measures.measure import Measure
@@ -44,6 +41,7 @@ def compare(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
     data: object = None,
     *,
     layers: str | Sequence[str] | None = None,
+    targets: Targets | None = None,
     measure: str | Measure = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
@@ -58,6 +56,7 @@ def compare(
     data: object = None,
     *,
     layers: str | Sequence[str] | None = None,
+    targets: Targets | None = None,
     measure: Sequence[str | Measure],
     observe: Observe = "auto",
     retained_variance: float = 0.99,
@@ -71,6 +70,7 @@ def compare(
     data: object = None,
     *,
     layers: str | Sequence[str] | None = None,
+    targets: Targets | None = None,
     measure: str | Measure | Sequence[str | Measure] = "svcca",
     observe: Observe = "auto",
     retained_variance: float = 0.99,
@@ -93,6 +93,10 @@ def compare(
             moved to the model's device. Not needed where both networks are arrays.
         layers: Names or glob patterns ("layer?.*"; "!head" leaves one out), for both networks. Default: every leaf
             module that gives a tensor. "lstm:1.0" is one tensor of several in a module's output.
+        targets: What each layer of `a` is held against in place of another network, as the columns: "logits", the
+            model's own; "labels", those of each batch, integers one-hot over as many classes as there are logits; an
+            array (n_samples, q) or (n_samples,) over all samples, or a mapping from names to such arrays; a function of
+            the batch, f(batch) -> array; (other_model, "layer"). Layers then give one row a sample.
         measure: Name of a measure, "svcca" by default (`svcca.MEASURES` lists them), or a measure, such as
             `svcca.measures.PWCCA(side="x")` or your own. Several in a list are evaluated from the same decompositions.
         observe: What is a sample and what a feature: "flatten", "pixels", "pool", "tokens", "last_token",
@@ -128,17 +132,25 @@ def compare(
     >>> matrix = compare({"one": first, "two": np.tanh(first @ rng.normal(size=(8, 8)))})
     >>> matrix.row_labels, bool(matrix.values[0, 0] > 0.999999)
     (('one', 'two'), True)
+    >>> compare({"one": first}, targets={"size": np.linalg.norm(first, axis=1), "sum": first.sum(axis=1)}).column_labels
+    ('size', 'sum')
     """
-    fourier = fourier_rule(observe)
-    chosen = get_measures(measure, frequency=fourier is not None)
+    chosen = get_measures(measure, frequency=common_rule(observe).by_frequency)
     step = SVDStep(retained_variance)
     if b is a:
         b = None
     first = _source(a, layers, forward, "a")
     second = None if b is None else _source(b, layers, forward, "b")
+    if targets is not None:
+        if second is not None:
+            raise InputError(message("compare", "a second network or targets", "both"))
+        logits = LogitsSource(first, "targets") if isinstance(first, ModelSource) else None
+        second = read_targets(targets, logits, forward, "compare targets")
     check_patterns([first] if second is None else [first, second])
-    batches = _batches(data, first, second, fourier.phases if fourier else 1)
-    found = compare_sources(first, second, batches, chosen, step, observe, memory_budget, progress)
+    batches = _batches(data, first, second)
+    found = compare_sources(
+        first, second, batches, chosen, step, observe, memory_budget, progress, targets=targets is not None
+    )
     return one_or_by_measure(measure, found)
 
 
@@ -151,20 +163,40 @@ def compare_sources(
     observe: Observe,
     memory_budget: int | None,
     progress: bool | None,
+    *,
+    targets: bool = False,
+    coupled_ranks: bool = False,
 ) -> list[SimilarityMatrix]:
-    """Compare every layer of one source with every layer of another, or with its own; see `compare`."""
-    fourier = fourier_rule(observe)
-    accumulator = _accumulator(fourier, measures, self_comparison=second is None, memory_budget=memory_budget)
-    passed = run_pass(first, second, batches, observe, accumulator, progress)
-    matrices = similarity_matrices(passed, measures, step, progress)
+    """Compare every layer of one source with every layer of another, with targets or with its own; see `compare`.
+
+    Args:
+        first: The network of the rows.
+        second: The network, or the targets, of the columns; None compares `first` with itself.
+        batches: Batches of the data; None where both are arrays.
+        measures: The measures.
+        step: The SVD step of the measures that have one.
+        observe: Observation rule, or rules by layer.
+        memory_budget: Bytes that the sums may take; None sets no limit.
+        progress: Whether to show a bar; None: on a terminal.
+        targets: Whether `second` holds targets.
+        coupled_ranks: Whether the rank of a row counts only directions that can correlate with the first column.
+    """
+    rule = common_rule(observe)
+    batches = rule.presented(batches, captured=first.captured or (second is not None and second.captured))
+    accumulator = rule.accumulator(
+        self_comparison=second is None,
+        keep_rows=any(measure.needs_rows for measure in measures),
+        memory_budget=memory_budget,
+    )
+    passed = run_pass(first, second, batches, observe, accumulator, progress, targets=targets)
+    matrices = similarity_matrices(passed, measures, step, progress, coupled_ranks=coupled_ranks)
     for doubt in dict.fromkeys(doubt for matrix in matrices for doubt in matrix.warnings):
         warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
     remarked = []
     for matrix, measure in zip(matrices, measures, strict=True):
-        if fourier is None:
-            matrix = with_remark_on_dependence(matrix, measure, passed.networks[0].n_inputs)
-        else:
-            matrix = with_remark_on_phases(matrix, fourier.phases)
+        matrix = with_remark_on_dependence(matrix, measure, passed.networks[0].n_inputs)
+        if remark := rule.remark(matrix.n_samples):
+            matrix = with_remark(matrix, Doubt("dependence", remark))
         remarked.append(with_remark_on_pooling(matrix, passed.networks))
     return remarked
 
@@ -181,38 +213,13 @@ def _source(network: Network, layers: str | Sequence[str] | None, forward: Forwa
     raise InputError(message(f"compare {side}", expected, type(network).__name__, "", remedy))
 
 
-def check_patterns(sources: Sequence[Source]) -> None:
-    """Raise LayerError for a name or pattern that selects nothing in either network."""
-    idle = set.intersection(*(set(source.idle_patterns) for source in sources))
-    if idle:
-        titles = " or ".join(source.title for source in sources)
-        names = list(dict.fromkeys(name for source in sources for name in source.names()))
-        raise unmatched(f"layers of {titles}", sorted(idle), names)
-
-
-def _accumulator(
-    fourier: Fourier | None, measures: Sequence[Measure], *, self_comparison: bool, memory_budget: int | None
-) -> Accumulator:
-    if fourier is not None:
-        return FourierAccumulator(self_comparison=self_comparison, resize=fourier.resize, memory_budget=memory_budget)
-    return GridAccumulator(
-        self_comparison=self_comparison,
-        keep_rows=any(measure.needs_rows for measure in measures),
-        memory_budget=memory_budget,
-    )
-
-
-def _batches(data: object, first: Source, second: Source | None, phases: int) -> Iterable[Any] | None:
-    live = [s.title for s in (first, second) if isinstance(s, ModelSource)]
-    if phases > 1 and len(live) < (1 if second is None else 2):
-        expected, remedy = "live models, which can be run on shifted inputs", "Pass models, or Fourier(phases=1)"
-        raise InputError(message("Fourier phases", expected, "captured activations", "", remedy))
+def _batches(data: object, first: Source, second: Source | None) -> Iterable[Any] | None:
+    given = [source for source in (first, second) if source is not None]
+    live = [source.title for source in given if isinstance(source, ModelSource)]
     if data is None and live:
         remedy = "Pass a loader, a tensor or a dict of tensors as the third argument or as data="
         raise InputError(message("compare", f"data to run {' and '.join(live)} on", "none", "", remedy))
     if data is not None and not live:
         cause = "Both networks are arrays, so there is nothing to run"
         raise InputError(message("compare", "no data beside captured activations", type(data).__name__, cause))
-    if data is None:
-        return None
-    return ShiftedBatches(batches_of(data), phases) if phases > 1 else batches_of(data)
+    return None if data is None else batches_of(data)

@@ -1,4 +1,4 @@
-"""Recording while a network trains: the bases of its layers at chosen steps, instead of checkpoints."""
+"""Recording while a network trains: its layers at chosen steps, instead of checkpoints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import nn
 
 from svcca.capture.batches import Forward, device_of
 from svcca.capture.layers import unwrap
-from svcca.capture.rules import Observe
+from svcca.capture.rules import Observe, common_rule
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
-from svcca.compare.dynamics import Against, Load, common_step, dynamics_of, known, prepared, stored
+from svcca.compare.dynamics import Load, Reference, common_step, dynamics_of, known, prepared, stored
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.snapshots import Settings, probe_of, take_snapshot
 from svcca.core.subspace import SVDStep
@@ -33,12 +33,13 @@ class DynamicsRecorder(Generic[Recorded]):
             One tensor runs 64 inputs at a time on a CPU; a loader keeps its own batches.
         layers: Names or glob patterns; default: every leaf module.
         measure: Name of the measure that `result` evaluates, or a measure; or several in a list.
-        observe: What is a sample and what a feature; not "fourier".
+        observe: What is a sample and what a feature. By "fourier" the maps of the probe set are kept at every step, in
+            their own dtype: pass a `folder` where memory is short.
         retained_variance: Share of each layer's variance that the SVD step keeps.
         every: Record when the step is a multiple of this.
         steps: Record at these steps instead; without either, at every call of `step`.
         forward: Your own way to run the model: forward(model, batch).
-        folder: Where the bases are kept; a run that is resumed goes on from there. None keeps them in memory.
+        folder: Where what is recorded lies; a run that is resumed goes on from there. None keeps them in memory.
 
     Raises:
         InputError: For an empty probe set, or `every` beside `steps`.
@@ -103,7 +104,8 @@ class DynamicsRecorder(Generic[Recorded]):
             raise InputError(message("DynamicsRecorder", expected, f"every={every}, steps={steps}"))
         self._model = unwrap(model)
         self._probe = probe_of(probe, device_of(self._model))
-        self._measure, self._measures = measure, get_measures(measure)
+        self._measure = measure
+        self._measures = get_measures(measure, frequency=common_rule(observe).by_frequency)
         self._cut = SVDStep(retained_variance)
         self._settings = Settings.of(layers, observe, common_step(self._measures, self._cut))
         self._observe, self._forward = observe, forward
@@ -111,9 +113,9 @@ class DynamicsRecorder(Generic[Recorded]):
         self._folder = folder
         self._loads: dict[int, Load] = {}
         for number, path in prepared(folder).items():
-            snapshot = known(path, self._settings)
+            snapshot = known(path, self._settings, observe)
             if snapshot is not None:
-                self._loads[number] = stored(snapshot, folder, on_disk=True)
+                self._loads[number] = stored(snapshot, folder, observe, on_disk=True)
 
     @property
     def recorded(self) -> tuple[int, ...]:
@@ -140,9 +142,9 @@ class DynamicsRecorder(Generic[Recorded]):
             InputError: For a layer that cannot be observed, or is constant; the message names the step.
         """
         snapshot = take_snapshot(self._model, self._probe, number, self._settings, self._observe, self._forward)
-        self._loads[number] = stored(snapshot, self._folder, on_disk=False)
+        self._loads[number] = stored(snapshot, self._folder, self._observe, on_disk=False)
 
-    def result(self, *, against: Against = "last", progress: bool | None = None) -> Recorded:
+    def result(self, *, reference: Reference = "last", progress: bool | None = None) -> Recorded:
         """Compare every recorded step with the last one (or each with the one before).
 
         Returns:
@@ -155,5 +157,5 @@ class DynamicsRecorder(Generic[Recorded]):
             got = f"{len(self._loads)} ({', '.join(map(str, self.recorded)) or 'none'})"
             raise InputError(message("DynamicsRecorder", "at least two recorded steps", got))
         loads = [self._loads[number] for number in self.recorded]
-        found = dynamics_of(loads, self._measures, self._cut, against, type(self._model).__name__, progress)
+        found = dynamics_of(loads, self._measures, self._cut, reference, type(self._model).__name__, progress)
         return one_or_by_measure(self._measure, found)  # type: ignore[return-value]  # the one that __init__ declared

@@ -15,6 +15,7 @@ import torch
 from svcca.errors import Doubt, InputError, message
 from svcca.io.documents import Document
 from svcca.io.files import PathLike
+from svcca.io.pages import write_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,20 +152,36 @@ class SimilarityMatrix(Document):
             plain[side] = tuple(LayerSummary(**layer) for layer in plain[side])
         return cls(**plain | {"warnings": tuple(Doubt(**doubt) for doubt in plain["warnings"])})
 
-    # The two pictures live a step further down the flow; they are imported when asked for, and only there.
-
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw the matrix as a heatmap, on `ax` or on a new figure; returns both."""
-        from svcca.plots.heatmap import heatmap
+        """Draw the matrix as a heatmap; return the figure and its axes.
 
-        return heatmap(self, ax)
+        Args:
+            ax: Where to draw; by default a new figure.
+        """
+        from svcca.plots.heatmap import plot_heatmap
+
+        return plot_heatmap(
+            self.values,
+            self.chance,
+            row_labels=self.row_labels,
+            column_labels=self.column_labels,
+            row_title=self.row_title,
+            column_title=self.column_title,
+            bar_label=f"{self.measure} similarity",
+            title=f"{self.measure}, {self.n_samples:,} samples",
+            ax=ax,
+        )
 
     def report(self, path: PathLike) -> Path:
         """Write one self-contained HTML page: heatmap, table, ranks, chance level, warnings, how it was computed.
 
-        Raises:
-            FileError: If the file cannot be written.
-        """
-        from svcca.report.html import write_report
+        Args:
+            path: File to write; replaced if it exists.
 
-        return write_report(self, path)
+        Returns:
+            The path written.
+
+        Raises:
+            FileError: If the file cannot be written; nothing half-written is left behind.
+        """
+        return write_page(self, path)

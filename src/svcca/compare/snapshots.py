@@ -1,28 +1,28 @@
-"""What is kept of a network at one step of training: each layer's small basis over a fixed probe set."""
+"""What is kept of a network at one step of training, over a fixed probe set: as its observation rule says."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, batches_of
-from svcca.capture.layers import unmatched
-from svcca.capture.observed import ObservedNetwork, observed_rows
-from svcca.capture.rules import Observe, fourier_rule
+from svcca.capture.accumulate import kept_rows
+from svcca.capture.batches import ONE_BATCH, SMALL_BATCH, Forward, kept_batches
+from svcca.capture.rules import Observe, common_rule
 from svcca.capture.sources import ModelSource
-from svcca.core.subspace import Subspace, SVDStep
-from svcca.errors import FileError, InputError, message
+from svcca.capture.stream import ObservedNetwork
+from svcca.core.coherence import LayerSpectrum
+from svcca.core.kept import KeptLayers
+from svcca.core.subspace import SVDStep
+from svcca.errors import FileError, message
 from svcca.io.files import PathLike, write_atomically
 
-FORMAT = "svcca.snapshot.1"
-KEPT = ("basis", "singular_values", "directions", "mean")
+FORMAT = "svcca.snapshot.2"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Settings:
     Attributes:
         layers: Names or patterns of the layers; None: every leaf module.
         observe: The observation rule, as text.
-        step: The SVD step that bases are cut by.
+        step: The SVD step that layers are cut by.
     """
 
     layers: tuple[str, ...] | None
@@ -41,14 +41,7 @@ class Settings:
 
     @classmethod
     def of(cls, layers: str | Sequence[str] | None, observe: Observe, step: SVDStep) -> Settings:
-        """Settings from the arguments of a call.
-
-        Raises:
-            InputError: For the Fourier rule, which has no basis of samples.
-        """
-        if fourier_rule(observe) is not None:
-            remedy = "Use 'pool', or Pixels(n_positions=...)"
-            raise InputError(message("learning dynamics", "a rule that gives rows", "'fourier'", "", remedy))
+        """Settings from the arguments of a call."""
         names = (layers,) if isinstance(layers, str) else layers
         return cls(None if names is None else tuple(names), repr(observe), step)
 
@@ -61,59 +54,47 @@ class Snapshot:
         step: When it was taken.
         names: Layers in order of execution.
         observations: Rule by which each became rows.
-        subspaces: Singular values, directions and orthonormal basis of each, on the CPU.
+        kept: The layers, decomposed, with what a pair of two of them needs.
         settings: How it was taken.
     """
 
     step: int
     names: tuple[str, ...]
     observations: tuple[str, ...]
-    subspaces: tuple[Subspace, ...]
+    kept: KeptLayers
     settings: Settings
 
     @property
     def n_samples(self) -> int:
         """Rows of the probe set."""
-        return self.subspaces[0].n_samples
+        return self.kept.n_samples
+
+    @property
+    def subspaces(self) -> Sequence[LayerSpectrum]:
+        """The layers, decomposed."""
+        return self.kept.subspaces
 
     def packed(self) -> tuple[dict[str, Tensor], str]:
-        """Give the arrays by name, and the rest as JSON."""
-        tensors = {
-            f"{index}.{name}": getattr(subspace, name).contiguous()
-            for index, subspace in enumerate(self.subspaces)
-            for name in KEPT
-        }
+        """Return the arrays by name, and the rest as JSON."""
+        tensors, kept = self.kept.packed()
         rest = {
             "step": self.step,
             "names": self.names,
             "observations": self.observations,
             "settings": asdict(self.settings),
-            "n_samples": self.n_samples,
-            "total_variance": [subspace.total_variance for subspace in self.subspaces],
-            "uncut_nuclear_norm": [subspace.uncut_nuclear_norm for subspace in self.subspaces],
+            "kept": kept,
         }
         return tensors, json.dumps(rest)
 
     @classmethod
-    def unpacked(cls, tensors: Mapping[str, Tensor], text: str) -> Snapshot:
-        """Build the snapshot that `packed` gave."""
+    def unpacked(cls, tensors: Mapping[str, Tensor], text: str, observe: Observe) -> Snapshot:
+        """Rebuild a snapshot from what `packed` returned, by the rule that it was taken by."""
         rest: dict[str, Any] = json.loads(text)
         plain = rest["settings"]
         layers = None if plain["layers"] is None else tuple(plain["layers"])
         settings = Settings(layers, plain["observe"], SVDStep(**plain["step"]))
-        subspaces = tuple(
-            Subspace(
-                rest["n_samples"],
-                tensors[f"{index}.mean"],
-                tensors[f"{index}.singular_values"],
-                tensors[f"{index}.directions"],
-                rest["total_variance"][index],
-                tensors[f"{index}.basis"],
-                uncut_nuclear_norm=rest["uncut_nuclear_norm"][index],
-            )
-            for index in range(len(rest["names"]))
-        )
-        return cls(rest["step"], tuple(rest["names"]), tuple(rest["observations"]), subspaces, settings)
+        kept = common_rule(observe).restore(tensors, rest["kept"])
+        return cls(rest["step"], tuple(rest["names"]), tuple(rest["observations"]), kept, settings)
 
     def save(self, folder: Path) -> Path:
         """Write the snapshot into a folder as .safetensors; nothing half-written is left behind.
@@ -128,8 +109,8 @@ class Snapshot:
         return write_atomically(path_of(folder, self.step), lambda path: save_file(tensors, path, metadata=metadata))
 
     @classmethod
-    def load(cls, path: Path) -> Snapshot:
-        """Read a snapshot that `save` wrote.
+    def load(cls, path: Path, observe: Observe) -> Snapshot:
+        """Read a snapshot that `save` wrote, taken by this rule.
 
         Raises:
             FileError: If the file is no snapshot, or damaged.
@@ -144,7 +125,7 @@ class Snapshot:
                     got = metadata.get("format", "another kind of file")
                     raise FileError(message(where, f"a snapshot of format {FORMAT}", got, "", "Delete it"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, no mapping)
-            return cls.unpacked(tensors, metadata["snapshot"])
+            return cls.unpacked(tensors, metadata["snapshot"], observe)
         except FileError:
             raise
         except Exception as error:  # a damaged file raises errors of many kinds
@@ -174,15 +155,11 @@ def probe_of(data: object, device: torch.device | None = None) -> list[Any]:
         device: Where the network is; on a CPU it is split into small batches.
 
     Raises:
-        InputError: If there are none, or `data` is nothing that can be iterated.
+        SampleError: If there are none.
+        InputError: If `data` is nothing that can be iterated.
     """
     on_cpu = device is not None and device.type == "cpu"
-    batches = list(batches_of(data, SMALL_BATCH if on_cpu else ONE_BATCH))
-    if not batches:
-        raise InputError(
-            message("probe set", "at least one batch", "none", "The loader is empty or was used up before")
-        )
-    return batches
+    return kept_batches(data, "the probe set", SMALL_BATCH if on_cpu else ONE_BATCH)
 
 
 def take_snapshot(
@@ -200,19 +177,8 @@ def take_snapshot(
         InputError: For a layer that cannot be observed, or is constant; the message names the step.
     """
     source = ModelSource(model, settings.layers, forward, f"{type(model).__name__} at step {number}")
-    if source.idle_patterns:
-        raise unmatched(f"layers of {source.title}", source.idle_patterns, source.names())
-    network = ObservedNetwork(source)
-    with closing(observed_rows([network], probe, observe, progress=False)) as batches:
-        pieces = [blocks[0] for blocks in batches]
-    subspaces = []
-    for index, layer in enumerate(network.layers):
-        blocks = [piece[index] for piece in pieces]
-        rows = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
-        subspaces.append(_on_cpu(Subspace.from_rows(rows, f"{source.title} {layer.name!r}", step=settings.step)))
-    names, observations = zip(*((layer.name, layer.observation) for layer in network.layers), strict=True)
-    return Snapshot(number, names, observations, tuple(subspaces), settings)
-
-
-def _on_cpu(subspace: Subspace) -> Subspace:
-    return replace(subspace, **{name: getattr(subspace, name).cpu() for name in KEPT})
+    network, rule = ObservedNetwork(source), common_rule(observe)
+    rows = kept_rows(network, rule.presented(probe, captured=False), observe, progress=False)
+    kept = rule.keep({f"{source.title} {name!r}": block for name, block in rows.items()}, settings.step)
+    observations = tuple(layer.observation for layer in network.layers)
+    return Snapshot(number, tuple(rows), observations, kept, settings)

@@ -1,4 +1,4 @@
-"""Compress a network: each layer sees its inputs through the directions that matter, and becomes two smaller ones."""
+"""Compress a network: each layer sees its inputs through the directions that matter, and becomes two smaller layers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import Forward, batches_of
+from svcca.capture.batches import Forward, kept_batches
 from svcca.capture.evaluations import Evaluate, measured
-from svcca.capture.few_rows import few_rows
 from svcca.capture.layers import match_names, unmatched, unwrap
+from svcca.capture.sources import Source
+from svcca.capture.targets import Targets, read_targets
 from svcca.compress.factors import Layer, as_layer, check_compressible, factorised, weight_by_group
-from svcca.compress.layer_inputs import Target, group_moments, input_moments, inputs_in, logits_of_model
+from svcca.compress.layer_inputs import LayerInputs, OriginalLogits, group_moments, input_moments, inputs_of_other
 from svcca.compress.placing import check_unshared, direct_feeds, layers_in_order, put
 from svcca.compress.ranks import Ranks, Spectrum, asked_ranks, ranks_at, ranks_for_ratio
 from svcca.core.directions import Directions
-from svcca.core.moments import JointMoments
 from svcca.core.subspace import WHOLE
-from svcca.errors import InputError, SvccaWarning, message, unknown_option
+from svcca.errors import InputError, SvccaWarning, few_rows, message
 
-AGAINST = ("outputs", "logits", "pls", "pca", "weights")
-"""What the directions of a layer's inputs are chosen by, beside another model."""
+Against = str | nn.Module | Targets
+"""What the directions of a layer's inputs are chosen by: a name in `AGAINST`, another model, or targets."""
+
+AGAINST = ("outputs", "pls", "pca", "weights")
+"""What the directions of a layer's inputs are chosen by, beside targets and another model."""
 
 TRIALS = 8
-"""Models that are tried for `max_loss`."""
+"""Number of models that are tried for `max_loss`."""
 LOWEST_TRIED, HIGHEST_TRIED = 1e-4, 10.0
-"""Prices of weights between which it is sought; see `ranks_at`."""
+"""The range of prices of weights that is searched; see `ranks_at`."""
 
 
 def compress(
@@ -41,13 +44,13 @@ def compress(
     ratio: float | None = None,
     ranks: Ranks | None = None,
     max_loss: float | None = None,
-    against: str | nn.Module = "outputs",
+    against: Against = "outputs",
     evaluate: Evaluate | None = None,
     finetune: Callable[[nn.Module], object] | None = None,
     forward: Forward | None = None,
     progress: bool | None = None,
 ) -> nn.Module:
-    """Give a smaller network: chosen layers consume a projection of their inputs on k directions.
+    """Return a smaller network: chosen layers consume a projection of their inputs on k directions.
 
     W x becomes (W D)(E x) with a bias that carries the mean of what is left out. Layers are taken one after the other
     in order of execution, each measured on the network as it is compressed so far; where a linear layer feeds another
@@ -65,7 +68,8 @@ def compress(
         max_loss: Compress as far as `evaluate` falls by no more than this instead; eight models are tried.
         against: What directions are chosen by: "outputs" (default), the layer's own outputs, which change least then
             for so many directions; "logits", CCA of the layer's inputs with the network's output; another model, CCA
-            with the inputs of the same layer in it (two seeds); "pls", by covariance with the logits; "pca", the inputs
+            with the inputs of the same layer in it (two seeds); other targets, as for `directions`: "labels", an array,
+            a function of the batch, (other_model, "layer"); "pls", by covariance with the logits; "pca", the inputs
             alone; "weights", the SVD of the layer's weights, without data. Where a target gives fewer directions than
             are kept, the rest are principal directions of what it leaves.
         evaluate: evaluate(model) -> float, higher is better, for `max_loss`; called in evaluation mode.
@@ -109,7 +113,8 @@ def compress(
         expected = "max_loss of at least 0, and evaluate= to measure it"
         raise InputError(message("compress", expected, f"max_loss={max_loss}, evaluate={evaluate}"))
     original = unwrap(model)
-    compressor = Compressor(original, list(batches_of(data)), against, forward, progress, finetune)
+    batches = kept_batches(data, type(original).__name__)
+    compressor = Compressor(original, batches, against, forward, progress, finetune)
     chosen = compressor.choose(layers)
     notes: list[str] = []
     if ranks is not None:
@@ -131,10 +136,10 @@ def compress(
 def _within_loss(
     compressor: Compressor, original: nn.Module, spectra: Sequence[Spectrum], evaluate: Evaluate, max_loss: float
 ) -> nn.Module | None:
-    """Try what weights may cost of the outputs: by halves of the logarithm, since losses grow with it.
+    """Search for the price of weights by bisection of its logarithm, since losses grow with it.
 
     Returns:
-        The smallest network that loses no more than is accepted; None where there is none.
+        The smallest network that loses no more than is accepted; None if there is none.
     """
     wanted = measured(evaluate, original) - max_loss
     low, high = math.log(LOWEST_TRIED), math.log(HIGHEST_TRIED)
@@ -157,10 +162,10 @@ class Compressor:
 
     Args:
         model: The network, without wrappers; left as it is.
-        batches: What layers are measured on; gone through once for each layer, and once for the spectra of all. The
+        batches: The data that layers are measured on; read once for each layer, and once for the spectra of all. The
             first layer is measured on the network as it is both times: its directions are kept.
         against: What directions are chosen by.
-        forward: The user's own forward(model, batch).
+        forward: The user's own way to run the model: forward(model, batch).
         progress: Whether to show bars.
         finetune: Trains a compressed network for a while.
 
@@ -168,40 +173,37 @@ class Compressor:
         too_few: Rows and inputs of the layers that were measured on fewer rows than they have inputs.
 
     Raises:
-        InputError: Without a batch.
-        UnknownOptionError: For another `against`.
+        UnknownOptionError: For another name as `against`.
+        InputError: For anything that is no target.
     """
 
     def __init__(
         self,
         model: nn.Module,
         batches: Sequence[Any],
-        against: str | nn.Module,
+        against: Against,
         forward: Forward | None,
         progress: bool | None,
         finetune: Callable[[nn.Module], object] | None,
     ) -> None:
-        if not batches:
-            raise InputError(
-                message("compress data", "at least one batch", "none", "The loader is empty or was used up")
-            )
-        if not isinstance(against, nn.Module) and against not in AGAINST:
-            raise unknown_option("compress", "against", against, [*AGAINST, "another model"])
         self._model, self._batches, self._forward = model, batches, forward
         self._progress, self._finetune = progress, finetune
-        self._by = "model" if isinstance(against, nn.Module) else against
-        self._target: Target | None = None
-        if isinstance(against, nn.Module):
-            self._target = inputs_in(unwrap(against), forward)
-        elif against in ("logits", "pls"):
-            self._target = logits_of_model(model, forward)
+        self._by = against if isinstance(against, str) else "targets"
+        self._other = unwrap(against) if isinstance(against, nn.Module) else None
+        self._target: Source | None = None
+        logits = OriginalLogits(model, forward)
+        if self._by == "pls":
+            self._target = logits
+        elif self._by not in AGAINST and self._other is None:
+            others = [*AGAINST, "another model"]
+            self._target = read_targets(against, logits, forward, "compress against", others)
         self.too_few: dict[str, tuple[int, int]] = {}
         self._first: dict[str, list[Directions]] = {}
         self._order = layers_in_order(model, batches[0], forward)
         self._feeds = direct_feeds(model)
 
     def choose(self, layers: str | Sequence[str] | None) -> dict[str, Layer]:
-        """Give the layers that names and patterns select, in order of execution; None: all that can be compressed.
+        """Select layers by names and patterns, in order of execution; None selects all that can be compressed.
 
         Raises:
             LayerError: For a name or pattern that selects nothing.
@@ -229,7 +231,7 @@ class Compressor:
         return {name: as_layer(modules[name]) for name in self._order if name in names}
 
     def spectra(self, layers: Mapping[str, Layer]) -> list[Spectrum]:
-        """What each direction of each layer gives, measured on the network as it is."""
+        """Measure what each direction of each layer contributes, on the network as it is."""
         moments = {} if self._by == "weights" else self._moments(self._model, list(layers))
         spectra = []
         for name, layer in layers.items():
@@ -240,7 +242,7 @@ class Compressor:
         return spectra
 
     def compressed(self, ranks: Mapping[str, int]) -> nn.Module:
-        """Give a copy with so many directions for each of these layers, the others as they are."""
+        """Return a copy with so many directions for each of these layers, the others as they are."""
         model = copy.deepcopy(self._model)
         for number, name in enumerate(name for name in self._order if name in ranks):
             layer = as_layer(model.get_submodule(name))
@@ -254,27 +256,29 @@ class Compressor:
             self._finetune(model)
         return model
 
-    def _moments(self, model: nn.Module, names: Sequence[str]) -> dict[str, JointMoments]:
-        return input_moments(model, names, self._batches, self._target, self._forward, self._progress)
+    def _moments(self, model: nn.Module, names: Sequence[str]) -> dict[str, LayerInputs]:
+        target = self._target if self._other is None else inputs_of_other(self._other, names, self._forward)
+        return input_moments(model, names, self._batches, target, self._forward, self._progress)
 
-    def _directions(self, name: str, layer: Layer, moments: Mapping[str, JointMoments]) -> list[Directions]:
-        """Directions of each group of a layer's inputs."""
+    def _directions(self, name: str, layer: Layer, moments: Mapping[str, LayerInputs]) -> list[Directions]:
+        """Find the directions of each group of a layer's inputs."""
         if self._by == "weights":
             return [_weight_directions(weight) for weight in weight_by_group(layer)]
         where = f"compress {name!r}, its inputs"
         groups = group_moments(moments[name], layer)
-        if groups[0].n_samples < groups[0].x.n_features:
-            self.too_few[name] = (groups[0].n_samples, groups[0].x.n_features)
+        inputs = [x for x, _ in groups]
+        if inputs[0].n_samples < inputs[0].n_features:
+            self.too_few[name] = (inputs[0].n_samples, inputs[0].n_features)
         if self._by == "pca":
-            return [Directions.principal(joint.x, where) for joint in groups]
+            return [Directions.principal(x, where) for x in inputs]
         if self._by == "outputs":
-            weights = weight_by_group(layer)
-            return [Directions.for_outputs(j.x, weight, where) for j, weight in zip(groups, weights, strict=True)]
+            return [Directions.for_outputs(x, w, where) for x, w in zip(inputs, weight_by_group(layer), strict=True)]
+        joints = [joint for _, joint in groups if joint is not None]
         if self._by == "pls":
-            return [Directions.partial_least_squares(joint, where) for joint in groups]
-        # Another net is cut as the layer is; a small direction of the logits may be the one that decides.
-        target_step = None if self._by == "model" else WHOLE
-        return [Directions.canonical(joint, where=where, target_step=target_step) for joint in groups]
+            return [Directions.partial_least_squares(joint, where) for joint in joints]
+        # Another net is cut as the layer is; a small direction of a target may be the one that decides.
+        target_step = WHOLE if self._other is None else None
+        return [Directions.canonical(joint, where=where, target_step=target_step) for joint in joints]
 
 
 def _able(model: nn.Module, name: str) -> Layer | None:
@@ -287,7 +291,7 @@ def _able(model: nn.Module, name: str) -> Layer | None:
 
 
 def _weight_directions(weight: Tensor) -> Directions:
-    """Right singular vectors of the weights: what a layer attends to, whatever its inputs; there is no mean."""
+    """Return the right singular vectors of the weights, which need no data; the mean is zero."""
     vectors = torch.linalg.svd(weight.cpu(), full_matrices=True)[2]
     n_inputs = vectors.shape[0]
     mean, none, alike = vectors.new_zeros(n_inputs), vectors.new_zeros(0), vectors.new_ones(n_inputs)

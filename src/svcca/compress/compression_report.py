@@ -6,7 +6,18 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import torch
+from torch import nn
+
+from svcca.capture.batches import Forward, batch_size, device_of, to_device
+from svcca.capture.evaluations import Evaluate
+from svcca.capture.layers import unwrap
 from svcca.compare.result import current_versions
+from svcca.compress.compressed_layers import CompressedLayer, corresponding_layers
+from svcca.compress.costs import NetworkCost, network_costs
+from svcca.core.arrays import from_numpy
+from svcca.errors import InputError, message
 from svcca.io.documents import Document
 
 if TYPE_CHECKING:
@@ -17,50 +28,6 @@ FORMAT_VERSION = 1
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 TIMES = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
-
-
-@dataclass(frozen=True)
-class CompressedLayer:
-    """A linear layer or convolution of a network, before and after.
-
-    Attributes:
-        name: Of the layer.
-        kind: "Linear" or "Conv2d".
-        inputs: Features, or channels.
-        outputs: Likewise.
-        directions: Directions of its inputs that are kept, of each group's for a grouped convolution; None where it
-            sees them whole.
-        weights_before: Its weights, without the bias.
-        weights_after: Those of what stands in its place, likewise. A layer that is whole has fewer where it took in
-            the first factor of the layer that it feeds.
-    """
-
-    name: str
-    kind: str
-    inputs: int
-    outputs: int
-    directions: int | None
-    weights_before: int
-    weights_after: int
-
-
-@dataclass(frozen=True)
-class NetworkCost:
-    """What a network takes, and what it is good for.
-
-    Attributes:
-        parameters: How many; shared ones count once.
-        bytes: Of parameters and buffers.
-        flops: Floating-point operations of a forward pass on the batch: matrix products, convolutions, attention.
-        seconds: Median time of a forward pass on the batch.
-        accuracy: What the user's evaluate says; None where there was none.
-    """
-
-    parameters: int
-    bytes: int
-    flops: int
-    seconds: float
-    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -230,3 +197,60 @@ def _aligned(rows: list[tuple[str, ...]], n_words: int) -> list[str]:
         )
         for row in rows
     ]
+
+
+def compression_report(
+    model: nn.Module,
+    smaller: nn.Module,
+    batch: Any,
+    *,
+    evaluate: Evaluate | None = None,
+    forward: Forward | None = None,
+    repeats: int = 20,
+) -> CompressionReport:
+    """Measure what compression bought: parameters, memory, operations, time and accuracy, before and after.
+
+    Both networks are run in evaluation mode without gradients and handed back as they were. They take turns at forward
+    passes, so that whatever else the machine does falls on both.
+
+    Args:
+        model: The network as it was.
+        smaller: What `compress` gave of it, trained further or not, or `load_compressed`.
+        batch: One batch, as a loader yields it: what operations are counted and time is measured on.
+        evaluate: evaluate(model) -> float, higher is better; called on both in evaluation mode. None: not measured.
+        forward: Your own way to run the model: forward(model, batch).
+        repeats: Forward passes of each that are timed; their median counts.
+
+    Returns:
+        A `CompressionReport`: a row a layer, totals, ratios; it prints, saves and loads.
+
+    Raises:
+        InputError: If the modules of the two do not correspond, they are on different devices, `evaluate` gives no
+            finite number, or `repeats` is less than 1.
+        SampleError: If the batch holds no sample.
+
+    Cost:
+        `repeats` + 3 forward passes of each network, and the two evaluations.
+
+    >>> import svcca, torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64))
+    >>> x = torch.randn(1000, 20)
+    >>> report = svcca.compression_report(net, svcca.compress(net, x, layers="2", ranks=16), x, repeats=1)
+    >>> report.before.parameters, report.after.parameters, report.layers[1].directions
+    (5504, 3456, 16)
+    """
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+        raise InputError(message("compression_report repeats", "a number of forward passes, at least 1", repr(repeats)))
+    before, after = unwrap(model), unwrap(smaller)
+    device = device_of(before)
+    if device_of(after) != device:
+        raise InputError(message("compression_report", "both models on one device", f"{device}, {device_of(after)}"))
+    layers = corresponding_layers(before, after)
+    if isinstance(batch, np.ndarray):
+        batch = from_numpy(batch, "compression_report batch")
+    n_samples = batch_size(batch, "compression_report batch")
+    pair, batch = (before, after), to_device(batch, device)
+    costs = network_costs(pair, batch, evaluate, forward, repeats, device)
+    where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    n_threads, title = torch.get_num_threads(), type(before).__name__
+    return CompressionReport(layers, costs[0], costs[1], n_samples, repeats, where, n_threads, title)

@@ -1,41 +1,68 @@
-"""Moments of what a layer is given, alone or together with a target, over all samples of the data."""
+"""Moments of what layers are given, alone or together with targets, over all samples of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from svcca.capture.batches import Forward, attention_mask, batch_size, call, device_of, to_device
-from svcca.capture.hooks import evaluating, preserved_rng
-from svcca.capture.layers import tensors_in
+from svcca.capture.batches import Batch, Forward, device_of
+from svcca.capture.folding import MomentsFold
+from svcca.capture.hooks import Keep, evaluating, run_model
+from svcca.capture.observations import Observation, Pixels
+from svcca.capture.rules import Rules, Shapes, check_runs_once
+from svcca.capture.sources import ModelSource, Source, kept
+from svcca.capture.stream import ObservedNetwork, stream
+from svcca.capture.targets import logits_in
 from svcca.compress.factors import Layer, as_layer, n_groups
-from svcca.core.arrays import check_finite
 from svcca.core.moments import JointMoments, Moments
 from svcca.errors import InputError, message
-from svcca.progress import track
 
-Target = Callable[[Collection[str], Any, int], Mapping[str, Tensor]]
-"""Gives for layers and a batch a row a sample, or a row a row of the layer, each: target(names, batch, number)."""
+LayerInputs = tuple[Moments, JointMoments | None]
+"""Moments of what a layer is given, and those with its target where there is one."""
 
 KEPT_BYTES = 2**28
-"""Of a network's output that are kept from one pass over the data to the next; for batches beyond, it is run again."""
+"""Bytes of a network's output that are kept from one pass over the data to the next; for the rest it is run again."""
 
 WIDEST_TARGET = 4096
 """Columns of a target above which its own moments take more than they give."""
+
+
+@dataclass(frozen=True)
+class LinearInputs(Observation):
+    """What a linear layer is given: a row a sample, token or position; masked tokens are left out."""
+
+    per_sample: ClassVar[bool] = False
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(..., features) -> (n_rows, features)."""
+        return _real(output.reshape(-1, output.shape[-1]), mask)
+
+
+@dataclass(frozen=True)
+class ConvInputs(Pixels):
+    """What a convolution is given: a row a position; masked positions are left out."""
+
+    def rows(self, output: Tensor, mask: Tensor | None, where: str) -> Tensor:
+        """(n, channels, *positions) -> (n_rows, channels)."""
+        return _real(super().rows(output, None, where), mask)
+
+
+def _real(rows: Tensor, mask: Tensor | None) -> Tensor:
+    """Leave out masked tokens, where there is one row a token."""
+    return rows if mask is None or mask.numel() != len(rows) else rows[mask.to(rows.device).flatten()]
 
 
 def input_moments(
     model: nn.Module,
     names: Collection[str],
     data: Iterable[Any],
-    target: Target | None,
+    target: Source | None,
     forward: Forward | None,
     progress: bool | None,
-) -> dict[str, JointMoments]:
+) -> dict[str, LayerInputs]:
     """Run every batch through a model and fold what layers are given.
 
     A linear layer is given a row a sample, or a token; a convolution a row a position. Where a sample has several rows,
@@ -43,149 +70,93 @@ def input_moments(
 
     Args:
         model: The network; run in evaluation mode without gradients, and handed back as it was.
-        names: Of linear layers and convolutions.
+        names: Names of linear layers and convolutions.
         data: Batches.
-        target: What the layers are to be held against; None: the layers alone, y being one constant.
-        forward: The user's own forward(model, batch).
+        target: What the layers are held against; None: nothing.
+        forward: The user's own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
 
     Returns:
-        Moments of x, the layer's inputs, and y, the target, by layer, in order of execution.
+        Moments of each layer's inputs, and with the target where there is one, by layer in order of execution.
 
     Raises:
-        InputError: If a layer does not run once in each forward pass, or its rows do not go with the target's.
+        LayerError: If a layer does not run once in each forward pass.
+        InputError: If its rows do not go with the target's.
         NonFiniteError: For NaN or infinity in what it is given.
     """
     layers = {name: as_layer(model.get_submodule(name)) for name in names}
-    moments: dict[str, JointMoments] = {}
+    source = ModelSource(model, list(names), forward, f"inputs of {type(model).__name__}", tap="input")
     title = "Inputs" if len(names) > 1 else f"Inputs of {next(iter(names))}"
-    with preserved_rng([device_of(model)]), torch.no_grad():
-        for number, batch in enumerate(track(data, title, progress)):
-            place = f"batch {number}"
-            on_device = to_device(batch, device_of(model))
-            given = inputs_of(model, names, on_device, forward, place)
-            wanted = None if target is None else target(names, on_device, number)
-            for name, rows in given.items():
-                where = f"compress {name!r}, {place}"
-                check_finite(rows, where)
-                columns = None if wanted is None else wanted[name]
-                piece = _joint(rows, columns, _kept(rows, batch), batch_size(batch, where), where)
-                moments[name] = moments[name].merge(piece) if name in moments else piece
-    return {name: moments[name] for name in layers}
+    network, fold = ObservedNetwork(source), MomentsFold()
+
+    def choose(networks: Sequence[Shapes]) -> list[Rules]:
+        for name in networks[0]:
+            check_runs_once(name, f"compress {type(model).__name__}")
+        return [{name: _rule(name, layers[name], shape) for name, shape in networks[0].items()}]
+
+    with stream([network], data, choose, beside=target, title=title, progress=progress) as batches:
+        for batch in batches:
+            _check_width(batch.targets)
+            fold.update(batch)
+    return fold.finish()
 
 
-def inputs_of(
-    model: nn.Module, names: Collection[str], batch: Any, forward: Forward | None, place: str
-) -> dict[str, Tensor]:
-    """Run a batch and give the rows that layers are given, by name.
-
-    Raises:
-        InputError: If a layer does not run exactly once.
-    """
-    given: dict[str, list[Tensor]] = {name: [] for name in names}
-
-    def keeping(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]:
-        return lambda module, args, named: given[name].append((*args, *named.values())[0].detach().clone())
-
-    with ExitStack() as stack:
-        stack.enter_context(evaluating(model))
-        for name in names:
-            hook = model.get_submodule(name).register_forward_pre_hook(keeping(name), with_kwargs=True)
-            stack.callback(hook.remove)
-        call(model, batch, forward)
-    for name, tensors in given.items():
-        if len(tensors) != 1:
-            got = str(len(tensors)) if tensors else "none: its path through its layers depends on the batch"
-            expected = f"one run of {name!r} in a forward pass"
-            raise InputError(message(f"compress {type(model).__name__}, {place}", expected, got))
-    return {name: _rows(tensors[0], as_layer(model.get_submodule(name))) for name, tensors in given.items()}
+def _rule(name: str, layer: Layer, shape: Sequence[int]) -> Observation:
+    if isinstance(layer, nn.Linear):
+        return LinearInputs()
+    if len(shape) != 4:
+        expected = "maps (n_samples, channels, height, width) as its inputs"
+        raise InputError(message(f"compress {name!r}", expected, f"shape {tuple(shape)}"))
+    return ConvInputs()
 
 
-def group_moments(moments: JointMoments, layer: Layer) -> list[JointMoments]:
-    """Give the moments of each group's inputs with the target, for a grouped convolution; else the one there is."""
-    width = moments.x.n_features // n_groups(layer)
-    parts = [slice(start, start + width) for start in range(0, moments.x.n_features, width)]
-    return [
-        JointMoments(
-            Moments(
-                moments.n_samples,
-                moments.x.mean[part],
-                moments.x.scatter[part, part],
-                moments.x.source_eps,
-                moments.x.product_eps,
-            ),
-            moments.y,
-            moments.cross_scatter[part],
-        )
-        for part in parts
-    ]
-
-
-def logits_of_model(model: nn.Module, forward: Forward | None) -> Target:
-    """Give a model's own output as the target of every layer.
-
-    It is kept, since layers are measured one after the other on the same batches.
-    """
-    kept: dict[int, Tensor] = {}
-
-    def logits(names: Collection[str], batch: Any, number: int) -> dict[str, Tensor]:
-        output = kept.get(number)
-        if output is None:
-            output = _output_of(model, batch, forward, f"batch {number}")
-            if sum(each.nbytes for each in (*kept.values(), output)) <= KEPT_BYTES:
-                kept[number] = output
-        return dict.fromkeys(names, output)
-
-    return logits
-
-
-def _output_of(model: nn.Module, batch: Any, forward: Forward | None, place: str) -> Tensor:
-    with evaluating(model):
-        output = next((tensor for _, tensor in tensors_in(call(model, batch, forward))), None)
-    if output is None or output.ndim < 2:
-        got = "no tensor" if output is None else f"shape {tuple(output.shape)}"
-        expected = "an output (n_samples, ..., n_logits)"
-        raise InputError(message(f"compress {type(model).__name__}, {place}", expected, got))
-    return output
-
-
-def inputs_in(other: nn.Module, forward: Forward | None) -> Target:
-    """Give what the layers of the same names are given in another model as their targets."""
-
-    def inputs(names: Collection[str], batch: Any, number: int) -> dict[str, Tensor]:
-        return inputs_of(other, names, to_device(batch, device_of(other)), forward, f"batch {number}")
-
-    return inputs
-
-
-def _rows(given: Tensor, layer: Layer) -> Tensor:
-    """Rows of what a layer is given: positions of maps, tokens or samples."""
-    if isinstance(layer, nn.Conv2d):
-        maps = given if given.ndim == 4 else given[None]
-        return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
-    return given.reshape(-1, given.shape[-1])
-
-
-def _kept(rows: Tensor, batch: Any) -> Tensor | None:
-    """Which rows are real tokens, where the batch says so and there is one row a token."""
-    mask = attention_mask(batch)
-    return mask.to(rows.device).flatten() if mask is not None and mask.numel() == len(rows) else None
-
-
-def _joint(rows: Tensor, columns: Tensor | None, kept: Tensor | None, n_samples: int, where: str) -> JointMoments:
-    if columns is None:
-        columns = rows.new_zeros(len(rows), 1)
-    else:
-        columns = columns.reshape(-1, columns.shape[-1]).to(rows.device)
-        if columns.shape[1] > WIDEST_TARGET:
+def _check_width(targets: Mapping[str, Tensor]) -> None:
+    for name, block in targets.items():
+        if block.shape[1] > WIDEST_TARGET:
             expected, remedy = f"a target of at most {WIDEST_TARGET:,} columns", "Pass against='pca'"
-            raise InputError(message(where, expected, f"{columns.shape[1]:,}", "", remedy))
-        if len(columns) == n_samples and len(rows) % n_samples == 0:
-            columns = columns.repeat_interleave(len(rows) // n_samples, dim=0)
-    if len(columns) != len(rows):
-        cause = "The target has a row a token or a position, the layer another number of them"
-        got = f"{len(rows)} and {len(columns)} for {n_samples} samples"
-        raise InputError(message(where, "as many rows from the layer and its target", got, cause, "Pass against='pca'"))
-    if kept is not None:
-        rows, columns = rows[kept], columns[kept]
-    return JointMoments.from_rows(rows, columns)
+            raise InputError(message(f"compress {name!r}", expected, f"{block.shape[1]:,}", "", remedy))
+
+
+def group_moments(found: LayerInputs, layer: Layer) -> list[LayerInputs]:
+    """Return the moments of each group's inputs, for a grouped convolution; else those there are."""
+    whole, joint = found
+    width = whole.n_features // n_groups(layer)
+    groups: list[LayerInputs] = []
+    for start in range(0, whole.n_features, width):
+        part = slice(start, start + width)
+        x = Moments(whole.n_samples, whole.mean[part], whole.scatter[part, part], whole.source_eps, whole.product_eps)
+        groups.append((x, None if joint is None else JointMoments(x, joint.y, joint.cross_scatter[part])))
+    return groups
+
+
+class OriginalLogits(Source):
+    """The logits of the network as it was, whichever copy of it is measured.
+
+    They are kept, up to `KEPT_BYTES`, since layers are measured one after the other on the same batches.
+    """
+
+    title = "targets"
+
+    def __init__(self, model: nn.Module, forward: Forward | None) -> None:
+        self._model, self._forward = model, forward
+        self.device = device_of(model)
+        self._kept: dict[int, Tensor] = {}
+
+    def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
+        """Run the network on the batch, unless its logits were kept."""
+        logits = self._kept.get(batch.number)
+        if logits is None:
+            title = f"compress {type(self._model).__name__}"
+            with evaluating(self._model):
+                output = run_model(self._model, batch, self._forward, title)
+            logits = logits_in(output, batch.size, f"{title}, {batch.where}", "Pass against='pca'", per_token=True)
+            if sum(each.nbytes for each in (*self._kept.values(), logits)) <= KEPT_BYTES:
+                self._kept[batch.number] = logits
+        return kept({"logits": logits}, keep)
+
+
+def inputs_of_other(other: nn.Module, names: Collection[str], forward: Forward | None) -> Source:
+    """Return what the layers of the same names are given in another model, as their targets."""
+    source = ModelSource(other, list(names), forward, f"inputs of the other {type(other).__name__}", tap="input")
+    source.by_layer = True
+    return source

@@ -1,4 +1,4 @@
-"""How many directions each layer keeps: as asked for, within a budget of weights, or for a loss that is accepted."""
+"""The number of directions that each layer keeps: as asked for, within a budget of weights, or for an accepted loss."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ Ranks = int | float | Mapping[str, int | float]
 """Directions to keep: a number (int) or a share of the layer's (float), for all layers or by layer."""
 
 LOWEST_PRICE, HIGHEST_PRICE = 1e-9, 1e3
-"""At the lowest hardly anything is left out, at the highest a direction a layer is kept."""
+"""The range of the price of a weight: at the lowest hardly anything is left out, at the highest a layer keeps one
+direction."""
 HALVINGS = 50
-"""Of the logarithm of the price."""
+"""Number of times that the interval of the logarithm of the price is halved."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """What each direction of a layer's inputs gives to its outputs.
+    """What each direction of a layer's inputs contributes to its outputs.
 
     Attributes:
-        name: Of the layer.
+        name: The layer's name.
         layer: The layer.
-        shares: Share of the outputs' variance that the first k directions give, (n_inputs + 1,), from 0 to 1.
+        shares: The share of the outputs' variance that the first k directions hold, (n_inputs + 1,), from 0 to 1.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, name: str, layer: Layer, directions: Sequence[Directions]) -> Spectrum:
-        """Find it from the directions of each group of inputs: coordinates are uncorrelated, so variances add up."""
+        """Compute it from the directions of each group of inputs: coordinates are uncorrelated, so variances add up."""
         weights = weight_by_group(layer)
         outputs = [w @ d.decoder.double().cpu().T for w, d in zip(weights, directions, strict=True)]
         gains = torch.stack([output.square().sum(dim=0) for output in outputs]).sum(dim=0)
@@ -47,15 +48,15 @@ class Spectrum:
 
     @property
     def n_weights(self) -> int:
-        """Weights of the layer as it is."""
+        """Number of weights of the layer as it is."""
         return self.layer.weight.numel()
 
     def weights_at(self, rank: int) -> int:
-        """Weights that the layer has with so many directions; those it has now, where that is no fewer."""
+        """Return the number of weights with `rank` directions, but no more than the layer has now."""
         return min(weights_at(self.layer, rank), self.n_weights)
 
     def rank_at(self, price: float) -> int:
-        """Number of directions for which what is left of the outputs, plus a price for each weight, is least."""
+        """Return the number of directions for which what is lost of the outputs, plus a price a weight, is least."""
         n_directions = torch.arange(1, len(self.shares))
         weights = (weights_at(self.layer, 0) + n_directions * cost_of_rank(self.layer)).clamp(max=self.n_weights)
         left = torch.where(weights < self.n_weights, 1 - self.shares[1:], 0.0)  # a layer left whole loses nothing
@@ -84,7 +85,7 @@ def read_ranks(words: Sequence[str]) -> Ranks:
 
 
 def asked_ranks(ranks: Ranks, layers: Mapping[str, Layer]) -> dict[str, int]:
-    """Read what a user asked for.
+    """Read the ranks that a user asked for.
 
     Raises:
         LayerError: For a layer that is not among those to compress.
@@ -111,15 +112,15 @@ def _rank(rank: object, name: str, layer: Layer) -> int:
 
 
 def least_ratio(spectra: Sequence[Spectrum]) -> float:
-    """Share of the weights of all these layers that a single direction each takes."""
+    """Return the share of these layers' weights that a single direction each takes."""
     return sum(spectrum.weights_at(1) for spectrum in spectra) / sum(spectrum.n_weights for spectrum in spectra)
 
 
 def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]:
-    """Ranks that leave out least of the layers' outputs within a budget of weights.
+    """Find the ranks that leave out least of the layers' outputs within a budget of weights.
 
     Args:
-        spectra: Of the layers.
+        spectra: The spectra of the layers.
         ratio: Weights after over weights before, of all these layers together.
 
     Raises:
@@ -143,14 +144,14 @@ def ranks_for_ratio(spectra: Sequence[Spectrum], ratio: float) -> dict[str, int]
 
 
 def ranks_at(spectra: Sequence[Spectrum], price: float) -> dict[str, int]:
-    """Ranks for which the shares of outputs that are left out, plus a price for each share of all weights, are least.
+    """Find the ranks for which the shares of outputs left out, plus a price for each share of all weights, are least.
 
     Args:
-        spectra: Of the layers.
-        price: Share of a layer's output variance that all weights together are worth.
+        spectra: The spectra of the layers.
+        price: The share of a layer's output variance that all weights together are worth.
 
     Returns:
-        By layer; those that would not become smaller are left out.
+        The rank of each layer; layers that would not become smaller are left out.
     """
     total = sum(spectrum.n_weights for spectrum in spectra)
     found = {spectrum.name: spectrum.rank_at(price / total) for spectrum in spectra}
@@ -162,7 +163,7 @@ def _weights(spectra: Sequence[Spectrum], ranks: Mapping[str, int]) -> int:
 
 
 def _filled(spectra: Sequence[Spectrum], ranks: Mapping[str, int], budget: int) -> dict[str, int]:
-    """Spend what a price leaves of the budget, direction by direction, where it gives most."""
+    """Spend what a price leaves of the budget, direction by direction, where it gains most."""
     filled, room = dict(ranks), budget - _weights(spectra, ranks)
     by_name = {spectrum.name: spectrum for spectrum in spectra}
     while True:

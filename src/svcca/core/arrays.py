@@ -1,4 +1,8 @@
-"""The boundary: anything with `__dlpack__` or `__array__` becomes a checked torch tensor."""
+"""The boundary: anything with `__dlpack__` or `__array__` becomes a checked torch tensor.
+
+Checking for NaN reads all of the data, so it is done once. Throughout the library a function that takes an `ArrayLike`
+checks it; one that takes a `Tensor` of rows trusts it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,10 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
 
     Args:
         x: Any object with `__dlpack__` or `__array__`.
-        where: What the array is, for the error message.
+        where: The array's name in an error.
 
     Raises:
-        InputError: If `x` is no array, or its dtype is not a floating or complex one.
+        InputError: If `x` is not an array, or its dtype is not a floating or complex one.
     """
     if isinstance(x, Tensor):
         if x.layout is not torch.strided:
@@ -51,10 +55,10 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
 
 
 def from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
-    """Wrap a NumPy array of numbers; copies only what torch cannot view.
+    """Wrap a NumPy array of numbers as a tensor; copy only what torch cannot view.
 
     Raises:
-        InputError: For an array of objects, strings or dates.
+        InputError: If the array holds objects, strings or dates.
     """
     if array.dtype.kind not in "fcbiu":
         raise InputError(
@@ -75,10 +79,15 @@ def from_numpy(array: np.ndarray[Any, Any], where: str) -> Tensor:
 
 
 def to_rows(x: ArrayLike, where: str, *, least: int = 2) -> Tensor:
-    """Check an array as activations: `(n_samples, n_features)`, floating point, finite, `least` samples or more.
+    """Check an array as activations: `(n_samples, n_features)`, floating point, finite.
+
+    Args:
+        x: The array.
+        where: Its name in an error.
+        least: The smallest number of samples allowed. Default 2.
 
     Raises:
-        InputError: If it is no such array.
+        InputError: If it is not such an array.
         NonFiniteError: If it holds NaN or infinity.
         SampleError: If it has fewer samples.
     """
@@ -92,11 +101,20 @@ def to_rows(x: ArrayLike, where: str, *, least: int = 2) -> Tensor:
                 remedy="Reshape it to rows, or name an observation rule in svcca.compare(observe=...)",
             )
         )
-    check_samples(rows.shape[0], where, least)
-    if rows.shape[1] == 0:
-        raise InputError(message(where, "at least 1 feature", "0"))
+    check_sizes(rows, where, least)
     check_finite(rows, where)
     return rows
+
+
+def to_row_pair(x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Check two arrays as activations of the same samples.
+
+    Raises:
+        InputError: If one of them is not an array of activations, or they differ in their number of rows.
+    """
+    rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
+    check_same_samples(rows_x, rows_y, "x and y")
+    return rows_x, rows_y
 
 
 def to_maps(x: ArrayLike, where: str, channels_last: bool = False) -> Tensor:
@@ -104,11 +122,14 @@ def to_maps(x: ArrayLike, where: str, channels_last: bool = False) -> Tensor:
 
     Args:
         x: The array.
-        where: What it is, for the error message.
+        where: Its name in an error.
         channels_last: Whether maps come as (n_samples, *sizes, n_channels).
 
+    Returns:
+        The maps as (n_samples, n_channels, *sizes), a view.
+
     Raises:
-        InputError: If it is no such array.
+        InputError: If it is not such an array.
         NonFiniteError: If it holds NaN or infinity.
         SampleError: If it has fewer than two samples.
     """
@@ -125,8 +146,15 @@ def to_maps(x: ArrayLike, where: str, channels_last: bool = False) -> Tensor:
     return maps.movedim(-1, 1) if channels_last and maps.ndim > 2 else maps
 
 
+def check_sizes(rows: Tensor, where: str, least: int = 2) -> None:
+    """Raise SampleError for rows (n_samples, n_features) of too few samples, InputError for rows without a feature."""
+    check_samples(rows.shape[0], where, least)
+    if rows.shape[1] == 0:
+        raise InputError(message(where, "at least 1 feature", "0"))
+
+
 def check_samples(n_samples: int, where: str, least: int = 2) -> None:
-    """Raise SampleError for fewer samples than a definition needs."""
+    """Raise SampleError if there are fewer samples than a definition needs."""
     if n_samples < least:
         expected = f"at least {least} sample{'s' if least > 1 else ''}"
         raise SampleError(message(where, expected, str(n_samples), "Correlation needs spread between samples"))
@@ -146,9 +174,12 @@ def check_same_samples(x: Tensor, y: Tensor, where: str) -> None:
 
 
 def check_finite(x: Tensor, where: str) -> None:
-    """Raise NonFiniteError if `x` holds NaN or infinity; one pass, no temporary of its size otherwise."""
-    # A sum lets NaN and infinity through, and costs one read. It can overflow on finite input, hence the second look.
-    # In its own dtype: any other is a copy, but for half precision, which overflows all the time.
+    """Raise NonFiniteError if `x` holds NaN or infinity.
+
+    Cost: one read of `x`, and no temporary of its size while all is well.
+    """
+    # A sum lets NaN and infinity through. It can overflow on finite input, hence the second look. It is taken in the
+    # array's own dtype, as any other means a copy, except in half precision, which overflows all the time.
     if bool(torch.isfinite(x.sum(dtype=torch.float32 if x.element_size() <= 2 else None))):
         return
     finite = torch.isfinite(x)
@@ -168,16 +199,16 @@ def check_finite(x: Tensor, where: str) -> None:
 
 
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Give the dtype in which sums over samples are kept: float64, or complex128 for complex input."""
+    """Return the dtype in which sums over samples are kept: float64, or complex128 for complex input."""
     return torch.complex128 if dtype.is_complex else torch.float64
 
 
 def source_eps(dtype: torch.dtype) -> float:
-    """Give the machine epsilon that the data came with: noise below it is not signal."""
+    """Return the machine epsilon of the dtype that the data came in: noise below it is not signal."""
     return float(torch.finfo(dtype).eps)
 
 
 def to_numpy(x: Tensor) -> np.ndarray[Any, Any]:
-    """Hand a (small) result over as a NumPy array on the CPU."""
+    """Return a (small) result as a NumPy array on the CPU."""
     array: np.ndarray[Any, Any] = x.detach().cpu().numpy()
     return array

@@ -1,8 +1,8 @@
-"""What any linear measure of a pair of layers needs: two subspaces and the products of their orthonormal bases."""
+"""What every linear measure of a pair of layers needs: two subspaces and the product of their orthonormal bases."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -11,19 +11,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, check_same_samples, to_numpy, to_rows
-from svcca.core.linalg import svd, svdvals
+from svcca.core.arrays import ArrayLike, check_same_samples, to_numpy, to_row_pair
+from svcca.core.linalg import SVD, SingularValues, svd, svdvals
 from svcca.core.moments import JointMoments
 from svcca.core.scatter import FLOAT64, Precision, cross_product
-from svcca.core.subspace import WHOLE, Subspace, SVDStep
-from svcca.errors import InputError, message
+from svcca.core.subspace import WHOLE, Subspace, SVDStep, decompose
+from svcca.errors import Doubt, InputError, message
 
 Side = Literal["x", "y"]
 """One of the two layers of a pair."""
 
+Factorisation = Literal["none", "correlations", "cross"]
+"""A factorisation of a pair that a value can rest on: none, that of K (`correlations`), of X^H Y (`cross_...`)."""
+
 
 class LayerSpectrum(Protocol):
-    """One layer of a pair, decomposed."""
+    """One layer, decomposed: dense (`Subspace`) or by spatial frequency (`fourier.FourierSubspace`)."""
 
     @property
     def rank(self) -> int:
@@ -37,12 +40,36 @@ class LayerSpectrum(Protocol):
 
     @property
     def singular_values(self) -> Tensor:
-        """Of the kept directions, (rank,)."""
+        """Singular values of the kept directions, (rank,)."""
         ...
 
     @property
     def total_variance(self) -> float:
         """Sum of all squared singular values, kept or not."""
+        ...
+
+    @property
+    def n_frequencies(self) -> int:
+        """Number of spatial frequencies that the directions are spread over; 1 for a dense layer."""
+        ...
+
+    @property
+    def translation_gap(self) -> float | None:
+        """Share of the energy between spatial frequencies, which `fourier` takes to be 0; None for a dense layer."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a result should know of how the layer was decomposed."""
+        ...
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Assumptions that the layer does not meet; the texts are without its name."""
+        ...
+
+    def truncate(self, step: SVDStep) -> LayerSpectrum:
+        """Cut to the leading directions; the same object where nothing is cut."""
         ...
 
 
@@ -55,7 +82,7 @@ class PairBlock:
         y_values: Singular values of y.
         degrees: Degrees of freedom: samples, less one where they are centred.
         complex_valued: Whether a sample is a complex number.
-        multiplicity: How many such blocks there are.
+        multiplicity: Number of such blocks.
     """
 
     x_values: npt.NDArray[np.float64]
@@ -66,7 +93,7 @@ class PairBlock:
 
     @property
     def ranks(self) -> tuple[int, int]:
-        """Directions of x and of y."""
+        """Number of directions of x and of y."""
         return len(self.x_values), len(self.y_values)
 
 
@@ -90,7 +117,7 @@ class LayerPair(Protocol):
 
     @property
     def blocks(self) -> tuple[PairBlock, ...]:
-        """Which directions can correlate with which; the chance level follows from it."""
+        """Groups of directions that can correlate with each other; the chance level follows from them."""
         ...
 
     @property
@@ -110,19 +137,27 @@ class LayerPair(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the result should know of how it was computed."""
+        """What a reader of a result should know of both layers and of how they were paired."""
+        ...
+
+    def notes_on(self, factorisation: Factorisation) -> tuple[str, ...]:
+        """Return `notes` and those on a factorisation of the pair, which is taken now if it was not before."""
         ...
 
     def projection_norms(self, side: Side) -> Tensor:
-        """Length of each left singular vector of a side (as its `singular_values`) projected on the other layer."""
+        """Return the length of each left singular vector of a side, in their order, projected on the other layer."""
         ...
 
     def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
-        """Sum over units of |<unit, canonical variate>| of a side, or of its squares; and the correlations."""
+        """Return the sum over units of |<unit, canonical variate>| of a side, or of its squares; and correlations."""
         ...
 
     def truncate(self, step: SVDStep) -> LayerPair:
-        """Apply the SVD step to both layers."""
+        """Apply the SVD step to both layers; the same object where nothing is cut."""
+        ...
+
+    def with_vectors(self) -> LayerPair:
+        """Return the pair with correlations from the SVD with vectors, which `projection_weights` needs anyway."""
         ...
 
 
@@ -138,22 +173,13 @@ class Coherence:
         x: Subspace of the first layer.
         y: Subspace of the second layer.
         matrix: K, (x.rank, y.rank), float64.
+        vectors: Whether `correlations` come from the SVD with vectors; see `with_vectors`.
     """
 
     x: Subspace
     y: Subspace
     matrix: Tensor
-
-    @property
-    def n_samples(self) -> int:
-        """Number of samples both layers were seen over."""
-        return self.x.n_samples
-
-    @property
-    def blocks(self) -> tuple[PairBlock, ...]:
-        """One block: every direction can correlate with every other."""
-        x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
-        return (PairBlock(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
+    vectors: bool = False
 
     @classmethod
     def from_subspaces(cls, x: Subspace, y: Subspace) -> Coherence:
@@ -161,6 +187,7 @@ class Coherence:
 
         Raises:
             InputError: If one of them was decomposed from moments and so has no basis of the samples.
+            SampleError: If they were seen over unequal numbers of samples.
         """
         if x.basis is None or y.basis is None:
             raise InputError(
@@ -176,7 +203,16 @@ class Coherence:
 
     @classmethod
     def from_moments(cls, moments: JointMoments, *, step: SVDStep = WHOLE, where: str = "x") -> Coherence:
-        """Decompose both layers from their joint moments and pair them; `where` is what x is called in an error."""
+        """Decompose both layers from their joint moments and pair them.
+
+        Args:
+            moments: Joint moments of the layers.
+            step: The SVD step; default every direction above the numerical rank.
+            where: The name of x in an error.
+
+        Raises:
+            RankError: If a layer is constant.
+        """
         x = Subspace.from_moments(moments.x, where).truncate(step)
         y = Subspace.from_moments(moments.y, "y").truncate(step)
         half = cross_product(x.whitener, moments.cross_scatter)
@@ -186,68 +222,101 @@ class Coherence:
     def from_rows(
         cls, x: ArrayLike, y: ArrayLike, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64
     ) -> Coherence:
-        """Decompose two arrays (n_samples, p) and (n_samples, q) and pair them; the bases are kept."""
-        rows_x, rows_y = to_rows(x, "x"), to_rows(y, "y")
-        check_same_samples(rows_x, rows_y, "x and y")
-        layers = [
-            Subspace.from_rows(rows, where, step=step, precision=precision)
-            for rows, where in ((rows_x, "x"), (rows_y, "y"))
-        ]
-        return cls.from_subspaces(*layers)
-
-    def truncate(self, step: SVDStep) -> Coherence:
-        """Apply the SVD step to both layers.
+        """Decompose two arrays (n_samples, p) and (n_samples, q) and pair them; the bases are kept.
 
         Raises:
-            InputError: If more components are asked for than a layer has directions.
+            InputError: If one of them is not an array of activations, or they differ in their number of rows.
+            RankError: If a layer is constant.
+        """
+        return pair_rows(*to_row_pair(x, y), step=step, precision=precision)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples both layers were seen over."""
+        return self.x.n_samples
+
+    @property
+    def blocks(self) -> tuple[PairBlock, ...]:
+        """One block: every direction can correlate with every other."""
+        x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
+        return (PairBlock(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
+
+    def truncate(self, step: SVDStep) -> Coherence:
+        """Apply the SVD step to both layers; the same object where nothing is cut.
+
+        Raises:
+            InputError: If a layer has fewer directions than the step's number of components.
         """
         x, y = self.x.truncate(step), self.y.truncate(step)
         if x is self.x and y is self.y:
             return self
         return Coherence(x, y, self.matrix[: x.rank, : y.rank])
 
+    def with_vectors(self) -> Coherence:
+        """Return the pair with `correlations` from the SVD with vectors, so that K is factorised once for both."""
+        return self if self.vectors else replace(self, vectors=True)
+
+    # -- factorisations: each is taken once, when first wanted, and carries its own notes -----------------------------
+
     @cached_property
-    def _svd(self) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
-        return svd(self.matrix)
+    def factors(self) -> SVD:
+        """SVD of K as A diag(rho) B^H: U_x A and U_y B are the orthonormal canonical variates, rho is in [0, 1]."""
+        found = svd(self.matrix)
+        return found._replace(s=found.s.clamp(0.0, 1.0))
+
+    @cached_property
+    def spectrum(self) -> SingularValues:
+        """Singular values of K, in [0, 1], from `factors` where `vectors` holds."""
+        if self.vectors:
+            return SingularValues(self.factors.s, self.factors.notes)
+        found = svdvals(self.matrix)
+        return found._replace(s=found.s.clamp(0.0, 1.0))
+
+    @cached_property
+    def cross_spectrum(self) -> SingularValues:
+        """Singular values of the cross-scatter between the kept directions."""
+        return svdvals(self.cross_scatter)
 
     @property
-    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """SVD of K as (A, rho, B^H): U_x A and U_y B are the orthonormal canonical variates, rho is in [0, 1]."""
-        a, rho, bh, _ = self._svd
-        return a, rho.clamp(0.0, 1.0), bh
+    def notes(self) -> tuple[str, ...]:
+        """What the solvers had to do for both layers."""
+        return (*self.x.notes, *self.y.notes)
+
+    def notes_on(self, factorisation: Factorisation) -> tuple[str, ...]:
+        """Return `notes` and those on a factorisation of the pair, which is taken now if it was not before."""
+        if factorisation == "none":
+            return self.notes
+        found = self.spectrum if factorisation == "correlations" else self.cross_spectrum
+        return (*self.notes, *found.notes)
+
+    # -- what the measures read ---------------------------------------------------------------------------------------
+
+    @property
+    def correlations(self) -> Tensor:
+        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
+        return self.spectrum.s
 
     @cached_property
     def x_loadings(self) -> Tensor:
         """|<unit, canonical variate>| of x, (p, r), from V diag(s) A: no sample is looked at again."""
-        a, _, _ = self.factors
+        a = self.factors.u
         return ((self.x.directions * self.x.singular_values).to(a.dtype) @ a).abs()
 
     @cached_property
     def y_loadings(self) -> Tensor:
         """|<unit, canonical variate>| of y, (q, r)."""
-        _, _, bh = self.factors
+        bh = self.factors.vh
         return ((self.y.directions * self.y.singular_values).to(bh.dtype) @ bh.mH).abs()
 
     def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
-        """Sum over units of |<unit, canonical variate>|, or of its squares, (r,); and the correlations."""
+        """Return the sum over units of |<unit, canonical variate>| or of its squares, (r,); and the correlations."""
         loadings = self.x_loadings if side == "x" else self.y_loadings
-        return (loadings.square() if squared else loadings).sum(dim=0), self.factors[1]
+        return (loadings.square() if squared else loadings).sum(dim=0), self.factors.s
 
     def projection_norms(self, side: Side) -> Tensor:
-        """Length of each kept left singular vector of a side projected on the other layer: row or column norms of K."""
-        lengths: Tensor = torch.linalg.vector_norm(self.matrix, dim=1 if side == "x" else 0)
-        return lengths
-
-    @cached_property
-    def correlations(self) -> Tensor:
-        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
-        if "_svd" in self.__dict__:  # the vectors were wanted before: do not factorise again
-            return self.factors[1]
-        return self._svdvals[0].clamp(0.0, 1.0)
-
-    @cached_property
-    def _svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
-        return svdvals(self.matrix)
+        """Return the length of each kept left singular vector of a side projected on the other layer, (rank,)."""
+        norms: Tensor = torch.linalg.vector_norm(self.matrix, dim=1 if side == "x" else 0)
+        return norms
 
     @property
     def cross_scatter(self) -> Tensor:
@@ -259,17 +328,13 @@ class Coherence:
         """Frobenius norm of the cross-scatter between the kept directions."""
         return float(torch.linalg.vector_norm(self.cross_scatter))
 
-    @cached_property
-    def _cross_svdvals(self) -> tuple[Tensor, tuple[str, ...]]:
-        return svdvals(self.cross_scatter)
-
     @property
     def cross_singular_values(self) -> Tensor:
         """Singular values of the cross-scatter X^H Y between the kept directions, (min(x.rank, y.rank),)."""
-        return self._cross_svdvals[0]
+        return self.cross_spectrum.s
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the solvers had to do for both layers and for whatever was factorised of the pair so far."""
-        taken = (self.__dict__.get(name, ((),))[-1] for name in ("_svdvals", "_cross_svdvals", "_svd"))
-        return (*self.x.notes, *self.y.notes, *(note for notes in taken for note in notes))
+
+def pair_rows(x: Tensor, y: Tensor, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64) -> Coherence:
+    """Decompose checked rows of two layers and pair them; as `Coherence.from_rows`, which checks them first."""
+    layers = [decompose(rows, where, step=step, precision=precision) for rows, where in ((x, "x"), (y, "y"))]
+    return Coherence.from_subspaces(*layers)

@@ -17,7 +17,7 @@ from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, message, unknown_option
 
 Form = Literal["data", "orthonormal"]
-"""How a layer is projected on directions; see `Directions.projection`."""
+"""Form of a projection on directions; see `Directions.projection`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,10 @@ class Projection:
     """A projection of rank k: x -> mean + (x - mean) encoder decoder.
 
     Attributes:
-        mean: Mean of each unit, (n_features,); it stays where it is.
-        encoder: (n_features, k); centred rows times it are k coordinates.
-        decoder: (k, n_features); decoder times encoder is the identity, so that projecting twice is projecting once.
+        mean: Mean of each unit, (n_features,), which the projection leaves as it is.
+        encoder: Map from centred rows to k coordinates, (n_features, k).
+        decoder: Map back, (k, n_features); decoder times encoder is the identity, so that projecting twice is
+            projecting once.
     """
 
     mean: Tensor
@@ -53,21 +54,22 @@ class Projection:
 class Directions:
     """All directions of a layer, the most important first.
 
-    There are always as many as units: first those that the target gives, then the principal directions of what these
-    leave of the layer, then those along which the layer does not vary. So the projection on all is the identity.
+    There are as many as units: first those found from the target, then the principal directions of what these leave of
+    the layer, then those along which the layer does not vary. So the projection on all is the identity.
 
     Attributes:
-        kind: How they were found, in words.
+        kind: The kind of directions, in words.
         mean: Mean of each unit, (n_features,), float64.
         encoder: Columns are directions, (n_features, n_features): (x - mean) @ encoder are uncorrelated coordinates,
             of unit variance for the first `rank`. For neurons: columns of the identity.
-        decoder: Rows give the layer back from the coordinates, by least squares, (n_features, n_features).
-        correlations: Canonical correlation of each direction that a target gave, (n_from_target,); empty for others.
-        n_from_target: How many directions the target gave.
-        rank: Along how many the layer varies.
-        variances: What each direction adds to the variance (ddof 1) of the data-space projection, (n_features,).
+        decoder: Rows map the coordinates back to the layer, by least squares, (n_features, n_features).
+        correlations: Canonical correlation of each direction found from a target, (n_from_target,); empty for other
+            kinds.
+        n_from_target: Number of directions found from the target.
+        rank: Number of directions along which the layer varies.
+        variances: Variance (ddof 1) that each direction adds to the data-space projection, (n_features,).
         total_variance: Sum of the units' variances (ddof 1).
-        notes: What happened on the way that a reader should know.
+        notes: What a reader of a result should know of how they were computed.
     """
 
     kind: str
@@ -92,18 +94,18 @@ class Directions:
         return self.variances / self.total_variance
 
     def projection(self, k: int, form: Form = "data") -> Projection:
-        """Project on the first k directions.
+        """Return the projection on the first k directions.
 
         Args:
-            k: How many, from 0 (the mean alone) to n_features.
-            form: "data" (default) gives each sample what k coordinates tell of it by least squares over the samples:
+            k: Number of directions, from 0 (the mean alone) to n_features.
+            form: "data" (default) predicts each sample from its k coordinates by least squares over the samples:
                 X -> H H^T X with H the orthonormal coordinates of the samples, which for canonical directions W is
                 X W W^T S with S the scatter. "orthonormal" projects at right angles on the span of the k directions
                 themselves.
 
         Raises:
-            InputError: If there are not as many directions.
-            UnknownOptionError: For another form.
+            InputError: If there are fewer directions.
+            UnknownOptionError: If there is no such form.
         """
         if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k <= self.n_features:
             expected = f"k from 0 to {self.n_features}, the width of the layer"
@@ -124,32 +126,33 @@ class Directions:
         where: str = "x",
         target_step: SVDStep | None = None,
     ) -> Directions:
-        """Canonical directions of x with y, both after the SVD step; then principal directions of the rest.
+        """Find the canonical directions of x with y, both after the SVD step; then the principal ones of the rest.
 
         Args:
-            moments: Of the layer, x, and the target, y.
-            step: The SVD step.
-            where: What the layer is called in an error.
-            target_step: Another one for y; None takes the same.
+            moments: Joint moments of the layer, x, and the target, y.
+            step: The SVD step; None (default) keeps 99% of the variance.
+            where: The layer's name in an error.
+            target_step: The SVD step of y; None (default) takes that of x.
 
         Cost: two eigendecompositions and two SVDs, O(p^3 + q^3).
 
         Raises:
-            InputError: For a constant layer, or too few samples.
+            RankError: If the layer or the target is constant.
+            SampleError: If there are fewer than two samples.
         """
         whole, step = Coherence.from_moments(moments, where=where), step or SVDStep()
         x, kept, target = whole.x, whole.x.truncate(step), whole.y.truncate(target_step or step)
         pair = Coherence(kept, target, whole.matrix[: kept.rank, : target.rank])
-        a, correlations, _ = pair.factors
+        a, correlations, _, notes = pair.factors
         coordinates = a.new_zeros(x.rank, len(correlations))
         coordinates[: pair.x.rank] = a[:, : len(correlations)]
-        return _completed("canonical directions", x, coordinates, correlations, pair.notes)
+        return _completed("canonical directions", x, coordinates, correlations, (*pair.notes, *notes))
 
     @classmethod
     def partial_least_squares(cls, moments: JointMoments, where: str = "x") -> Directions:
-        """Directions of largest covariance with y: left singular vectors of the cross-scatter; then the rest's.
+        """Find the directions of largest covariance with y, then the principal ones of the rest.
 
-        In order, each is made uncorrelated with those before it.
+        They are the left singular vectors of the cross-scatter, each made uncorrelated with those before it.
         """
         x = Subspace.from_moments(moments.x, where)
         u, s, _, notes = svd(moments.cross_scatter)
@@ -160,15 +163,15 @@ class Directions:
 
     @classmethod
     def for_outputs(cls, moments: Moments, weight: Tensor, where: str = "x") -> Directions:
-        """Directions that a linear map needs: projected on the first k, its outputs change least of all projections.
+        """Find the directions that a linear map needs: the projection on the first k changes its outputs least.
 
         With X = U diag(s) V^T the outputs are X W^T = U (W V diag(s))^T, whose best approximation of rank k keeps the
         first k right singular vectors of W V diag(s): reduced-rank regression of the outputs on the layer.
 
         Args:
-            moments: Of the layer.
-            weight: W, (n_outputs, n_features).
-            where: What the layer is called in an error.
+            moments: Moments of the layer.
+            weight: Weight W of the linear map, (n_outputs, n_features).
+            where: The layer's name in an error.
 
         References:
             Izenman (1975), "Reduced-rank regression for the multivariate linear model".
@@ -180,17 +183,17 @@ class Directions:
 
     @classmethod
     def principal(cls, moments: Moments, where: str = "x") -> Directions:
-        """Principal directions: PCA of the layer, which needs no target."""
+        """Find the principal directions (PCA), which need no target."""
         x = Subspace.from_moments(moments, where)
         return _completed("principal directions", x, x.directions.new_zeros(x.rank, 0), x.mean.new_zeros(0), x.notes)
 
     @classmethod
     def random(cls, moments: Moments, generator: torch.Generator) -> Directions:
-        """Directions drawn from a normal distribution in units of the layer: a baseline.
+        """Draw directions from a normal distribution in units of the layer: a baseline.
 
         Args:
-            moments: Of the layer.
-            generator: On the CPU.
+            moments: Moments of the layer.
+            generator: Generator of the draw, on the CPU.
         """
         x = Subspace.from_moments(moments, "x")
         drawn = torch.randn(x.n_features, x.rank, generator=generator, dtype=torch.float64).to(x.mean.device)
@@ -200,10 +203,15 @@ class Directions:
 
     @classmethod
     def neurons(cls, moments: Moments, order: Sequence[int] | Tensor, kind: str) -> Directions:
-        """Single units in this order: a projection keeps k of them, and sets the others to their mean.
+        """Take single units as directions: a projection keeps the first k and sets the others to their mean.
+
+        Args:
+            moments: Moments of the layer.
+            order: The units, the most important first; each once.
+            kind: The kind of order, in words.
 
         Raises:
-            InputError: If the order is not one of all units.
+            InputError: If the order does not hold every unit once.
         """
         order = torch.as_tensor(order, device=moments.mean.device)
         n_features = moments.n_features
@@ -216,17 +224,17 @@ class Directions:
 
 
 def _completed(kind: str, x: Subspace, coordinates: Tensor, correlations: Tensor, notes: tuple[str, ...]) -> Directions:
-    """Add to directions the principal ones of what they leave, and those without variance.
+    """Complete directions by the principal ones of what they leave, and by those without variance.
 
     With X = U diag(s) V^T, directions that are orthonormal coordinates C in the basis U have weights V diag(1/s) C and
-    give the layer back by C^T diag(s) V^T. What they leave is U (1 - C C^T) diag(s) V^T.
+    map back to the layer by C^T diag(s) V^T. What they leave is U (1 - C C^T) diag(s) V^T.
 
     Args:
-        kind: What they are called.
-        x: The layer, every direction of it.
+        kind: The kind of directions, in words.
+        x: Subspace of the layer, with every direction.
         coordinates: C, (x.rank, n) with orthonormal columns.
-        correlations: Of each column with its target.
-        notes: For the record.
+        correlations: Canonical correlation of each column, (n,); may be empty.
+        notes: Notes to carry.
     """
     n_from_target = coordinates.shape[1]
     if n_from_target < x.rank:

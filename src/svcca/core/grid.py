@@ -10,11 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from svcca.core.accumulator import Accumulator
 from svcca.core.arrays import source_eps
 from svcca.core.coherence import Coherence
 from svcca.core.moments import Moments
 from svcca.core.scatter import CHUNK_VALUES, ScatterSums, cross_product, slices
-from svcca.core.subspace import Subspace, SVDStep
+from svcca.core.subspace import Subspace, SVDStep, decompose
 from svcca.errors import InputError, RankError, message
 
 
@@ -38,13 +39,13 @@ class CoherenceGrid:
         return cls(tuple(rows), tuple(columns), _products(rows, columns))
 
     def pair(self, row: int, column: int) -> Coherence:
-        """Give one pair's coherence: a view, no copy."""
+        """Return the coherence of a pair: a view, no copy."""
         row_slices = slices([layer.rank for layer in self.rows])
         column_slices = slices([layer.rank for layer in self.columns])
         return Coherence(self.rows[row], self.columns[column], self.matrix[row_slices[row], column_slices[column]])
 
 
-class GridAccumulator:
+class GridAccumulator(Accumulator):
     """Folds batches of rows of many layers; memory does not grow with the number of samples.
 
     Rows are kept as they come while they are the smaller thing to keep (few samples, wide layers). Once the moments of
@@ -53,8 +54,8 @@ class GridAccumulator:
 
     Args:
         self_comparison: Whether the columns are the rows: one set of layers against itself.
-        keep_rows: Never fold: a measure needs the rows themselves, and memory grows with the samples.
-        memory_budget: Bytes that the rows or the moments may take; None is no limit.
+        keep_rows: Whether to keep the rows, because a measure needs them; memory then grows with the samples.
+        memory_budget: Bytes that the rows or the moments may take; None (default) sets no limit.
     """
 
     CHUNK_VALUES = CHUNK_VALUES
@@ -63,7 +64,7 @@ class GridAccumulator:
     def __init__(
         self, *, self_comparison: bool = False, keep_rows: bool = False, memory_budget: int | None = None
     ) -> None:
-        self.n_samples = 0
+        self._n_samples = 0
         self._self_comparison = self_comparison
         self._keep_rows = keep_rows
         self._memory_budget = math.inf if memory_budget is None else memory_budget
@@ -74,14 +75,21 @@ class GridAccumulator:
         self._widths: list[int] = []
         self._device = torch.device("cpu")
 
+    @property
+    def n_samples(self) -> int:
+        """Number of samples seen."""
+        return self._n_samples
+
     def update(self, rows: Sequence[Tensor], columns: Sequence[Tensor] = ()) -> None:
         """Fold one batch: a block (n_batch, n_features) of each row layer and of each column layer.
 
-        The caller sees to it that all have the same number of rows, constant widths and finite values, and that
-        nobody writes to them afterwards.
+        See `Accumulator.update` for what the caller sees to.
+
+        Raises:
+            InputError: If neither the rows nor the moments fit the memory budget.
         """
         layers = [*rows, *columns]
-        self.n_samples += layers[0].shape[0]
+        self._n_samples += layers[0].shape[0]
         if self._sums is not None:
             self._sums.update(layers)
             return
@@ -107,11 +115,11 @@ class GridAccumulator:
         return InputError(message("memory_budget", expected, got, "", remedy))
 
     def _row_bytes(self) -> int:
-        """Bytes that one sample takes when kept, over all layers."""
+        """Return the bytes that one sample takes when kept, over all layers."""
         return sum(layer.shape[1] * layer.element_size() for layer in self._pieces[0])
 
     def _moment_bytes(self) -> int:
-        """Bytes that the moments of all layers and pairs take."""
+        """Return the bytes that the moments of all layers and pairs take."""
         widths = self._widths
         total, left = sum(widths), sum(widths[: self._n_rows])
         if self._self_comparison:
@@ -128,16 +136,7 @@ class GridAccumulator:
         self._pieces.clear()
 
     def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> CoherenceGrid:
-        """Decompose each layer once and pair every row layer with every column layer.
-
-        Args:
-            names: What each layer is called in an error, row layers first.
-            step: The SVD step: which directions of each layer take part.
-            constant_allowed: Whether a layer may be constant; it then has rank 0 and its coherence is empty.
-
-        Raises:
-            RankError: If a layer is constant that may not be.
-        """
+        """Decompose each layer once and pair every row layer with every column layer; see `Accumulator.finish`."""
         if self._sums is None:
             builders = [partial(self._decompose_rows, index, name, step) for index, name in enumerate(names)]
         else:
@@ -162,10 +161,10 @@ class GridAccumulator:
 
     def _decompose_rows(self, index: int, name: str, step: SVDStep) -> Subspace:
         blocks = [layers[index] for layers in self._pieces]
-        return Subspace.from_rows(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name, step=step)
+        return decompose(torch.cat(blocks) if len(blocks) > 1 else blocks[0], name, step=step)
 
     def _constant(self, index: int) -> Subspace:
-        """Rank 0: no direction, no variance."""
+        """Return the subspace of a constant layer: no direction, no variance."""
         width, dtype = self._widths[index], torch.float64
         none, directions, basis = (
             torch.zeros(*shape, dtype=dtype, device=self._device) for shape in ((0,), (width, 0), (self.n_samples, 0))
@@ -179,14 +178,14 @@ class GridAccumulator:
 
 
 def _products(left: Sequence[Subspace], right: Sequence[Subspace]) -> Tensor:
-    """Coherence matrices of all pairs from their bases: one product a row layer, with all columns side by side."""
+    """Return the coherence matrices of all pairs from their bases: one product a row layer, with all columns."""
     bases = [layer.basis for layer in left if layer.basis is not None]
     joined = torch.cat([layer.basis for layer in right if layer.basis is not None], dim=1)
     return torch.cat([cross_product(basis, joined) for basis in bases])
 
 
 def _whitened(cross: Tensor, left: Sequence[Subspace], right: Sequence[Subspace]) -> Tensor:
-    """Coherence matrices of all pairs from their cross-scatter: W_x^H S_xy W_y, one product a layer and side."""
+    """Return the coherence matrices of all pairs from their cross-scatter, W_x^H S_xy W_y: one product a layer."""
     row_blocks = slices([layer.n_features for layer in left])
     column_blocks = slices([layer.n_features for layer in right])
     half = torch.cat(

@@ -1,4 +1,7 @@
-"""Rank cut-off, factorisations with a fallback, sign convention."""
+"""Rank cut-off, factorisations with a fallback, sign convention.
+
+Every factorisation is returned as a named tuple that carries notes on what the solver had to do.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,11 +20,53 @@ LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # public, 
 FLOAT32_EPS = torch.finfo(torch.float32).eps
 FLOAT64_EPS = torch.finfo(torch.float64).eps
 PART_BYTES = 2**21
-"""Of a batch of matrices that are factorised together."""
+"""Bytes of a batch of matrices that are factorised together."""
+
+
+class Eigen(NamedTuple):
+    """Eigenvalues, largest first, and eigenvectors of a Hermitian matrix, or of a batch of them.
+
+    Attributes:
+        values: (p,) or (b, p), real, at least 0.
+        vectors: (p, p) or (b, p, p); columns are eigenvectors.
+        notes: What the solver had to do.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    notes: tuple[str, ...] = ()
+
+
+class SVD(NamedTuple):
+    """Thin singular value decomposition U diag(s) V^H of a matrix (p, q), or of a batch of them; r = min(p, q).
+
+    Attributes:
+        u: (p, r) or (b, p, r).
+        s: Singular values, (r,) or (b, r), real, largest first.
+        vh: (r, q) or (b, r, q).
+        notes: What the solver had to do.
+    """
+
+    u: Tensor
+    s: Tensor
+    vh: Tensor
+    notes: tuple[str, ...] = ()
+
+
+class SingularValues(NamedTuple):
+    """Singular values alone.
+
+    Attributes:
+        s: (r,) or (b, r), real, largest first.
+        notes: What the solver had to do.
+    """
+
+    s: Tensor
+    notes: tuple[str, ...] = ()
 
 
 def rank_rtol(size: int, source_eps: float, product_eps: float = FLOAT64_EPS) -> float:
-    """Give the relative cut below which a singular value of a layer counts as zero.
+    """Return the relative cut below which a singular value of a layer counts as zero.
 
     Two noises set it: rounding of the data themselves, `size * source_eps`, and rounding of the float64 scatter
     matrix, whose eigenvalues are squares, `sqrt(size * product_eps)`. Half precision takes `source_eps` alone:
@@ -35,8 +81,25 @@ def rank_rtol(size: int, source_eps: float, product_eps: float = FLOAT64_EPS) ->
     return max(from_source, math.sqrt(size * product_eps))
 
 
-def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Eigenvalues, clipped at zero, and eigenvectors of a positive semi-definite matrix, largest first; and notes.
+def qr_rank_rtol(n_samples: int, n_features: int, source_eps: float) -> float:
+    """Return the relative cut for singular values of a triangle that the QR factorisation of rows left.
+
+    As `rank_rtol`, but nothing was squared: what is left beside the rounding of the data is that of the factorisation.
+    Rows that are folded into the triangle round afresh each time, so that the noise grows as the root of the number of
+    folds, which is n_samples at most: 0.3 sqrt(n_samples) eps was measured for rows folded one by one, and in chunks
+    more than size * eps from 30,000 rows on.
+
+    Args:
+        n_samples: Number of rows.
+        n_features: Width of the layer.
+        source_eps: Machine epsilon of the dtype that the rows came in.
+    """
+    size = min(n_samples, n_features)
+    return max(rank_rtol(size, source_eps, 0.0), (size + math.sqrt(n_samples)) * FLOAT64_EPS)
+
+
+def eigh_descending(scatter: Tensor) -> Eigen:
+    """Decompose a positive semi-definite matrix; eigenvalues are clipped at zero.
 
     Raises:
         SolverError: If neither `eigh` nor, after it, `svd` converges.
@@ -46,12 +109,12 @@ def eigh_descending(scatter: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     except LinAlgError:
         # Divide and conquer can fail on tightly clustered spectra; the SVD of a Hermitian matrix is the same answer.
         vectors, values, _, notes = svd(scatter)
-        return values, vectors, ("the eigendecomposition did not converge; the SVD was used instead", *notes)
-    return values.flip(0).clamp_min(0.0), vectors.flip(1), ()
+        return Eigen(values, vectors, ("the eigendecomposition did not converge; the SVD was used instead", *notes))
+    return Eigen(values.flip(0).clamp_min(0.0), vectors.flip(1))
 
 
-def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
-    """Thin SVD `(u, s, vh)`, retried by way of a QR factorisation; and notes on what it took.
+def svd(matrix: Tensor) -> SVD:
+    """Compute the thin SVD, by way of a QR factorisation where the first solver does not converge.
 
     Raises:
         SolverError: If no solver converges.
@@ -65,25 +128,26 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
         except LinAlgError as error:
             shape = tuple(matrix.shape)
             raise SolverError(message("svd", "convergence", f"none for shape {shape}", str(error))) from error
-        return q @ u, s, vh, ("the SVD did not converge; it was taken by way of a QR factorisation",)
-    return u, s, vh, ()
+        return SVD(q @ u, s, vh, ("the SVD did not converge; it was taken by way of a QR factorisation",))
+    return SVD(u, s, vh)
 
 
-def svdvals(matrix: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Singular values, retried with the singular vectors; and notes on what it took.
+def svdvals(matrix: Tensor) -> SingularValues:
+    """Compute singular values, with their vectors where the solver for values alone does not converge.
 
     Raises:
         SolverError: If no solver converges.
     """
     try:
-        return torch.linalg.svdvals(matrix), ()
+        return SingularValues(torch.linalg.svdvals(matrix))
     except LinAlgError:
         _, s, _, notes = svd(matrix)
-        return s, ("the singular values alone did not converge; they were taken with their vectors", *notes)
+        first = "the singular values alone did not converge; they were taken with their vectors"
+        return SingularValues(s, (first, *notes))
 
 
-def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Eigenvalues, clipped at zero, and eigenvectors of many Hermitian matrices (b, p, p), largest first; and notes.
+def batched_eigh(scatters: Tensor) -> Eigen:
+    """Decompose many positive semi-definite matrices (b, p, p); eigenvalues are clipped at zero.
 
     The vectors are written over the matrices.
 
@@ -102,24 +166,24 @@ def batched_eigh(scatters: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
                 values[index], vectors, more = eigh_descending(scatters[index].clone())
                 scatters[index] = vectors
                 notes += more
-    return values, scatters, tuple(dict.fromkeys(notes))
+    return Eigen(values, scatters, tuple(dict.fromkeys(notes)))
 
 
-def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Singular values (b, r) of many matrices (b, p, q), on as many threads as torch may use; and notes.
+def batched_svdvals(matrices: Tensor) -> SingularValues:
+    """Compute the singular values (b, r) of many matrices (b, p, q), on as many threads as torch may use.
 
     Raises:
         SolverError: If one of them converges by no solver.
     """
 
-    def values_of(part: slice) -> tuple[Tensor, tuple[str, ...]]:
+    def values_of(part: slice) -> SingularValues:
         try:
-            return torch.linalg.svdvals(matrices[part]), ()
+            return SingularValues(torch.linalg.svdvals(matrices[part]))
         except LinAlgError:
             each = [svdvals(matrix) for matrix in matrices[part]]
             first = "the SVD of several matrices together did not converge; each was taken alone"
             more = (note for _, notes in each for note in notes)
-            return torch.stack([values for values, _ in each]), (first, *more)
+            return SingularValues(torch.stack([values for values, _ in each]), (first, *more))
 
     # LAPACK takes small matrices one after the other; parts of the batch side by side use every core.
     if matrices.device.type == "cpu" and torch.get_num_threads() > 1:
@@ -128,12 +192,12 @@ def batched_svdvals(matrices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     else:
         results = [values_of(part) for part in parts(matrices)]
     found = dict.fromkeys(note for _, notes in results for note in notes)
-    return torch.cat([values for values, _ in results]), tuple(found)
+    return SingularValues(torch.cat([values for values, _ in results]), tuple(found))
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[int]:
-    """Let each call to LAPACK use one thread, and tell how many calls may run at once.
+    """Restrict each call to LAPACK to one thread; yields how many calls may run at once.
 
     Threads of LAPACK's own beside ours would wait for each other: a hundred times slower was measured.
     """
@@ -145,24 +209,24 @@ def _one_thread_each() -> Iterator[int]:
         torch.set_num_threads(n_threads)
 
 
-def batched_svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
-    """Thin SVDs `(u, s, vh)` of many matrices (b, p, q), with the fallback of `svd`; and notes."""
+def batched_svd(matrices: Tensor) -> SVD:
+    """Compute the thin SVDs of many matrices (b, p, q), with the fallback of `svd`."""
     try:
-        return (*torch.linalg.svd(matrices, full_matrices=False), ())
+        return SVD(*torch.linalg.svd(matrices, full_matrices=False))
     except LinAlgError:
         each = [svd(matrix) for matrix in matrices]
         u, s, vh = (torch.stack(factors) for factors in list(zip(*each, strict=True))[:3])
-        return u, s, vh, tuple(dict.fromkeys(note for *_, notes in each for note in notes))
+        return SVD(u, s, vh, tuple(dict.fromkeys(note for *_, notes in each for note in notes)))
 
 
 def parts(matrices: Tensor) -> list[slice]:
-    """Slices of a batch, small enough that a copy of one is little memory."""
+    """Cut a batch into slices small enough that a copy of one takes little memory."""
     size = max(1, PART_BYTES // max(1, matrices[0].numel() * matrices.element_size()))
     return [slice(start, min(start + size, len(matrices))) for start in range(0, len(matrices), size)]
 
 
 def largest_loading_positive(vectors: Tensor) -> Tensor:
-    """Phase (sign, for real input) of each column that makes its entry of largest magnitude positive, shape (k,)."""
+    """Return the phase (sign, for real input) that makes each column's entry of largest magnitude positive, (k,)."""
     pivot = vectors.abs().argmax(dim=0, keepdim=True)
     entries = vectors.gather(0, pivot).squeeze(0)
     return torch.where(entries == 0, torch.ones_like(entries), torch.sgn(entries)).conj()
@@ -175,8 +239,8 @@ def orthonormalised(basis: Tensor, condition: float) -> Tensor:
     matter. Beyond a deviation of 1e-7 one step is not enough and a QR factorisation is used.
 
     Args:
-        basis: (n_samples, k).
-        condition: s_1 / s_k.
+        basis: The almost orthonormal basis, (n_samples, k).
+        condition: The ratio s_1 / s_k.
     """
     if condition < 100:  # a deviation below 1e-12
         return basis

@@ -1,4 +1,4 @@
-"""Joint moments: sample count, means and centred scatter; they merge exactly.
+"""Moments of one layer and of two: sample count, means and centred scatter; they merge exactly.
 
 Nearly every linear measure of similarity is a function of these alone. Sums are kept in float64 whatever the input.
 """
@@ -22,9 +22,9 @@ class Moments:
 
     Attributes:
         n_samples: Number of rows seen.
-        mean: Mean of each feature, (n_features,), float64.
+        mean: Mean of each feature, (n_features,), float64 (complex128 for complex rows; likewise the scatter).
         scatter: Centred, unnormalised second moment X^H X, (n_features, n_features), float64.
-        source_eps: Machine epsilon of the dtype that the rows came in; sets the rank cut-off.
+        source_eps: Machine epsilon of the dtype that the rows came in; it sets the rank cut-off.
         product_eps: Machine epsilon of the products that the scatter was summed from; likewise.
     """
 
@@ -46,23 +46,22 @@ class Moments:
 
     @classmethod
     def from_rows(cls, x: ArrayLike, *, precision: Precision = FLOAT64) -> Moments:
-        """Moments of an array (n_samples, n_features).
+        """Compute the moments of an array (n_samples, n_features); one sample is enough.
 
         Args:
             x: Activations.
             precision: "float64" (default), or "float32" for the centred products: twice as fast, singular values below
                 sqrt(p * 1.2e-7) of the largest are lost, correlations are good to about 1e-4 for condition 10.
 
+        Raises:
+            InputError: If `x` is not an array of activations.
+
         Cost: n p^2 operations; memory: the scatter and 16 MiB, no copy of `x`.
         """
-        rows = to_rows(x, "Moments x", least=1)
-        sums = ScatterSums([rows], 1, self_comparison=True, precision=precision)
-        sums.update([rows])
-        (mean,), (scatter,), _ = sums.finish()
-        return cls(sums.n_samples, mean, scatter, source_eps(rows.dtype), product_eps(rows, precision))
+        return moments_of(to_rows(x, "Moments x", least=1), precision)
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both sets of samples together (Chan, Golub & LeVeque 1983), exact up to rounding."""
+        """Combine the moments of two sets of samples (Chan, Golub & LeVeque 1983), exact up to rounding."""
         _check_width(self.n_features, other.n_features, "x")
         n_samples = self.n_samples + other.n_samples
         shift = other.mean - self.mean
@@ -108,34 +107,35 @@ class JointMoments:
 
     @classmethod
     def from_rows(cls, x: ArrayLike, y: ArrayLike, *, precision: Precision = FLOAT64) -> JointMoments:
-        """Joint moments of arrays (n_samples, p) and (n_samples, q).
+        """Compute the joint moments of arrays (n_samples, p) and (n_samples, q); one sample is enough.
 
         Args:
             x: Activations of the first layer.
             y: Activations of the second layer over the same samples.
-            precision: As in `Moments.from_rows`.
+            precision: Precision of the products, as in `Moments.from_rows`.
 
         Raises:
-            InputError: For arrays that are no activations: wrong shape, integers, NaN, unequal rows.
+            InputError: If one of them is not an array of activations (wrong shape, integers, NaN), or they differ in
+                their number of rows.
         """
         rows_x, rows_y = (to_rows(rows, f"JointMoments {side}", least=1) for side, rows in (("x", x), ("y", y)))
         check_same_samples(rows_x, rows_y, "JointMoments")
-        rows = [rows_x, rows_y.to(rows_x.device)]
-        sums = ScatterSums(rows, 1, self_comparison=False, precision=precision)
-        sums.update(rows)
-        means, scatters, cross = sums.finish()
-        moments_x, moments_y = (
-            Moments(sums.n_samples, mean, scatter, source_eps(layer.dtype), product_eps(layer, precision))
-            for mean, scatter, layer in zip(means, scatters, rows, strict=True)
-        )
-        return cls(moments_x, moments_y, cross)
+        return joint_moments_of(rows_x, rows_y, precision)
 
     def update(self, x: ArrayLike, y: ArrayLike) -> JointMoments:
-        """Joint moments with one more batch of rows."""
+        """Return the joint moments with one more batch of rows.
+
+        Raises:
+            InputError: As in `from_rows`, and for a batch of another width.
+        """
         return self.merge(JointMoments.from_rows(x, y))
 
     def merge(self, other: JointMoments) -> JointMoments:
-        """Joint moments of both sets of samples together; batches, processes and machines merge in any order."""
+        """Combine the joint moments of two sets of samples; batches, processes and machines merge in any order.
+
+        Raises:
+            InputError: If their widths differ.
+        """
         _check_width(self.x.n_features, other.x.n_features, "x")
         _check_width(self.y.n_features, other.y.n_features, "y")
         shift_x = other.x.mean - self.x.mean
@@ -148,8 +148,29 @@ class JointMoments:
         )
 
 
-def product_eps(rows: Tensor, precision: Precision) -> float:
-    """Machine epsilon of products over these rows."""
+def moments_of(rows: Tensor, precision: Precision = FLOAT64) -> Moments:
+    """Compute the moments of checked rows; as `Moments.from_rows`, which checks them first."""
+    sums = ScatterSums([rows], 1, self_comparison=True, precision=precision)
+    sums.update([rows])
+    (mean,), (scatter,), _ = sums.finish()
+    return Moments(sums.n_samples, mean, scatter, source_eps(rows.dtype), _product_eps(rows, precision))
+
+
+def joint_moments_of(x: Tensor, y: Tensor, precision: Precision = FLOAT64) -> JointMoments:
+    """Compute the joint moments of checked rows over the same samples; as `JointMoments.from_rows`."""
+    rows = [x, y.to(x.device)]
+    sums = ScatterSums(rows, 1, self_comparison=False, precision=precision)
+    sums.update(rows)
+    means, scatters, cross = sums.finish()
+    moments_x, moments_y = (
+        Moments(sums.n_samples, mean, scatter, source_eps(layer.dtype), _product_eps(layer, precision))
+        for mean, scatter, layer in zip(means, scatters, rows, strict=True)
+    )
+    return JointMoments(moments_x, moments_y, cross)
+
+
+def _product_eps(rows: Tensor, precision: Precision) -> float:
+    """Return the machine epsilon of products over these rows."""
     return source_eps(working_dtype(rows.dtype, precision))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def resized(maps: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Maps (n, c, *any sizes) at other sizes, bilinear (linear, trilinear), pixel centres aligned.
+    """Interpolate maps (n, c, *sizes) to other sizes, bilinear (linear, trilinear), pixel centres aligned.
 
     Axes are taken one after the other: each is a product with a matrix of two weights a row.
     """
@@ -21,12 +21,12 @@ def resized(maps: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def largest(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Largest size along each axis over maps of several sizes."""
+    """Return the largest size along each axis over maps of several sizes."""
     return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
 
 
 def _weights(old: int, new: int) -> Tensor:
-    """Matrix (old, new) from values at the centres of `old` pixels to those of `new` over the same length."""
+    """Return the matrix (old, new) from values at the centres of `old` pixels to those of `new` on the same length."""
     centres = ((torch.arange(new, dtype=torch.float64) + 0.5) * (old / new) - 0.5).clamp(0, old - 1)
     distance = (torch.arange(old, dtype=torch.float64)[:, None] - centres).abs()
     return (1 - distance).clamp_min(0)

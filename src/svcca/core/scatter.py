@@ -14,7 +14,7 @@ from svcca.core.arrays import accumulator_dtype
 from svcca.errors import unknown_option
 
 Precision = Literal["float64", "float32"]
-"""Of the products over samples, the bulk of the work."""
+"""Precision of the products over samples, the bulk of the work."""
 FLOAT64: Precision = "float64"
 CHUNK_VALUES = 2**21
 """Values folded at a time: 16 MiB in float64, enough rows to keep a product busy, few enough to stay near the cores."""
@@ -29,7 +29,7 @@ def check_precision(precision: str) -> None:
 
 
 def working_dtype(dtype: torch.dtype, precision: Precision) -> torch.dtype:
-    """Give the dtype in which products over rows of a dtype are taken.
+    """Return the dtype in which products over rows of a dtype are taken.
 
     Raises:
         UnknownOptionError: If the precision is neither "float64" nor "float32".
@@ -41,7 +41,7 @@ def working_dtype(dtype: torch.dtype, precision: Precision) -> torch.dtype:
 
 
 def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor]:
-    """Mean of each feature, as float64, and the centred rows, in the precision asked for; the input is left as it is.
+    """Return the mean of each feature, as float64, and the centred rows, in a precision; the input is unchanged.
 
     The mean is summed in that precision too, about the first row: to 1e-7 of the spread in float32.
 
@@ -57,18 +57,18 @@ def centre(rows: Tensor, precision: Precision = FLOAT64) -> tuple[Tensor, Tensor
 
 
 def column_mean(rows: Tensor) -> Tensor:
-    """Mean of each column, as a product with ones: a strided reduction over rows takes ten times as long."""
+    """Return the mean of each column, by a product with ones: a strided reduction over rows takes ten times as long."""
     return rows.new_ones(rows.shape[0]) @ rows / rows.shape[0]
 
 
 def cross_product(x: Tensor, y: Tensor) -> Tensor:
-    """X^H Y on the device of x; a real side is promoted where the other is complex."""
+    """Return X^H Y on the device of x; a real side is promoted where the other is complex."""
     dtype = torch.promote_types(x.dtype, y.dtype)
     return x.to(dtype).mH @ y.to(x.device, dtype)
 
 
 def gram(rows: Tensor) -> Tensor:
-    """X^H X in float64 (complex128), at half the cost of a general product."""
+    """Return X^H X in float64 (complex128), at half the cost of a general product."""
     width = rows.shape[1]
     out = torch.zeros(width, width, dtype=accumulator_dtype(rows.dtype), device=rows.device)
     _add_upper(out, rows)
@@ -83,13 +83,13 @@ def _add_upper(out: Tensor, rows: Tensor) -> None:
 
 
 def _mirror(out: Tensor) -> None:
-    """Complete what `_add_upper` left out."""
+    """Fill in what `_add_upper` left out."""
     for start, stop in _strips(out):
         out[stop:, start:stop] = out[start:stop, stop:].mH
 
 
 def _strips(columns: Tensor) -> list[tuple[int, int]]:
-    """Columns that one product takes. A GPU, where a launch costs more than half a product, takes all at once."""
+    """Return the columns of each product. A GPU, where a launch costs more than half a product, takes all at once."""
     width = columns.shape[1]
     strip = STRIP if columns.device.type == "cpu" else max(width, 1)
     return [(start, min(start + strip, width)) for start in range(0, width, strip)]
@@ -107,9 +107,10 @@ class ScatterSums:
 
     Args:
         layers: The first rows of each layer: widths, dtypes, device.
-        n_left: How many of them are row layers; the rest are column layers.
+        n_left: Number of row layers among them; the rest are column layers.
         self_comparison: Whether the columns are the rows: one set of layers against itself.
-        precision: Of the products; they are summed in float64 all the same.
+        precision: Precision of the products; they are summed in float64 all the same.
+        chunk_values: Number of values folded at a time.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class ScatterSums:
             _add_upper(scatter, rows[:, block])
 
     def finish(self) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Mean and scatter of each layer, and the cross-scatter of all row layers with all column layers."""
+        """Return each layer's mean and scatter, and the cross-scatter of all row layers with all column layers."""
         if self._filled:
             self._fold()
         for each in [self._cross] if self._self_comparison else self._scatters:
@@ -193,7 +194,7 @@ class ScatterSums:
 
 
 def slices(sizes: Sequence[int]) -> list[slice]:
-    """Where blocks of these sizes lie, one after the other."""
+    """Return the slices of blocks of these sizes, one after the other."""
     edges = [0]
     for size in sizes:
         edges.append(edges[-1] + size)

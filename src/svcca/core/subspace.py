@@ -9,36 +9,37 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, check_samples, source_eps, to_rows
+from svcca.core.arrays import ArrayLike, check_samples, check_sizes, source_eps, to_rows
 from svcca.core.linalg import (
     FLOAT32_EPS,
-    FLOAT64_EPS,
     eigh_descending,
     largest_loading_positive,
     orthonormalised,
+    qr_rank_rtol,
     rank_rtol,
     svd,
 )
 from svcca.core.moments import Moments
 from svcca.core.scatter import FLOAT64, Precision, centre, gram
-from svcca.errors import InputError, NonFiniteError, RankError, message, unknown_option
+from svcca.errors import Doubt, InputError, NonFiniteError, RankError, message, unknown_option
 
 CutBy = Literal["variance", "singular_values"]
+"""Quantity of which the SVD step keeps a share."""
 
 
 @dataclass(frozen=True)
 class SVDStep:
-    """How a layer is cut to its leading singular directions.
+    """The SVD step: which of a layer's leading singular directions are kept.
 
     Attributes:
-        retained_variance: Keep the smallest number of directions that hold this share, the one that crosses it
-            included; 1 keeps the numerical rank.
-        n_components: Keep this many directions instead.
-        by: What the share is of: "variance", the squared singular values (the NeurIPS text), or "singular_values"
-            themselves (its appendix).
+        retained_variance: Share to hold, in (0, 1]: the fewest directions that reach it are kept; 1 keeps the numerical
+            rank. Default 0.99.
+        n_components: Number of directions to keep instead.
+        by: The quantity shared: "variance" (default), the squared singular values (the NeurIPS text), or
+            "singular_values" themselves (its appendix).
 
     Raises:
-        InputError: If the share is outside (0, 1], or the number no positive integer.
+        InputError: If the share is outside (0, 1], or the number is not a positive integer.
         UnknownOptionError: If `by` is neither.
     """
 
@@ -76,7 +77,7 @@ class Subspace:
         directions: Kept right singular vectors V, (n_features, rank).
         total_variance: Sum of *all* squared singular values, kept or not.
         basis: Kept left singular vectors U, (n_samples, rank), where the rows are in memory; else None.
-        notes: What happened on the way that a reader of a result should know, e.g. a solver's fallback.
+        notes: What a reader of a result should know of how it was computed, e.g. a solver's fallback.
         uncut_nuclear_norm: Sum of the singular values before any cut; None while nothing was cut.
     """
 
@@ -105,6 +106,21 @@ class Subspace:
         return self.mean.shape[0]
 
     @property
+    def n_frequencies(self) -> int:
+        """Number of spatial frequencies that the directions are spread over: 1, the layer is taken as a whole."""
+        return 1
+
+    @property
+    def translation_gap(self) -> float | None:
+        """None: nothing is assumed of the covariance between spatial frequencies."""
+        return None
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Assumptions that the layer does not meet: none are made."""
+        return ()
+
+    @property
     def whitener(self) -> Tensor:
         """V diag(1/s), (n_features, rank): centred rows times it are orthonormal columns."""
         return self.directions / self.singular_values
@@ -122,6 +138,10 @@ class Subspace:
     @classmethod
     def from_moments(cls, moments: Moments, where: str = "Subspace x") -> Subspace:
         """Decompose a layer from its moments; every direction above the numerical rank is kept.
+
+        Args:
+            moments: Moments of the layer.
+            where: The layer's name in an error.
 
         Cost: about 9 p^3 operations.
 
@@ -142,58 +162,27 @@ class Subspace:
     ) -> Subspace:
         """Decompose activations (n_samples, n_features) in memory; keeps the orthonormal basis of the samples.
 
-        Works in whichever of the p x p scatter and the n x n Gram matrix of the samples is smaller.
+        Takes whichever of the p x p scatter and the n x n Gram matrix of the samples is smaller.
 
         Args:
             x: Activations.
-            where: What the layer is called in an error.
+            where: The layer's name in an error.
             step: The SVD step; default every direction above the numerical rank. Only kept directions cost a product.
-            precision: Of the products over samples; see `Moments.from_rows`.
+            precision: Precision of the products over samples; see `Moments.from_rows`.
 
         Cost: 2 n p min(n, p) + 9 min(n, p)^3 + 2 n p k operations; memory: a float64 copy of `x` and the basis.
 
         Raises:
-            InputError: For arrays that are no activations.
+            InputError: If `x` is not an array of activations.
             RankError: If the layer is constant.
         """
-        rows = to_rows(x, where)
-        mean, centred = centre(rows, precision)
-        n_samples, n_features = rows.shape
-        wide = n_features > n_samples
-        products = gram(centred.mH if wide else centred)
-        variances = centred.abs().square().sum(dim=0).double() if wide else torch.diagonal(products).real
-        moments = Moments(n_samples, mean, products, source_eps(rows.dtype), source_eps(centred.dtype))
-        spectrum = _Spectrum.of(products, variances, moments, where)
-        whole = cls(n_samples, mean, spectrum.values.sqrt(), spectrum.vectors, spectrum.total, notes=spectrum.notes)
-        kept = whole.truncate(step)
-        s, vectors = kept.singular_values, kept.directions
-        if wide:
-            basis, directions = vectors, (centred.mH @ vectors.to(centred.dtype)).to(mean.dtype) / s
-        elif kept.condition > ILL_CONDITIONED and centred.dtype == mean.dtype:
-            return cls._from_qr(centred, mean, moments, spectrum.total).truncate(step)
-        else:
-            basis, directions = (centred @ (vectors / s).to(centred.dtype)).to(mean.dtype), vectors
-            basis = orthonormalised(basis, kept.condition)
-        signs = largest_loading_positive(directions)
-        return replace(kept, directions=directions * signs, basis=basis * signs)
-
-    @classmethod
-    def _from_qr(cls, centred: Tensor, mean: Tensor, moments: Moments, total: float) -> Subspace:
-        """Decompose tall centred rows without squaring a singular value: QR, then the SVD of the triangle."""
-        q, r = torch.linalg.qr(centred)
-        u, s, vh, notes = svd(r)
-        rtol = rank_rtol(centred.shape[1], moments.source_eps, product_eps=0.0)
-        rank = int((s > max(rtol, (centred.shape[1] + math.sqrt(len(centred))) * FLOAT64_EPS) * s[0]).sum())
-        directions = vh.mH[:, :rank]
-        signs = largest_loading_positive(directions)
-        basis = q @ u[:, :rank] * signs
-        return cls(moments.n_samples, mean, s[:rank], directions * signs, total, basis, notes)
+        return decompose(to_rows(x, where), where, step=step, precision=precision)
 
     def truncate(self, step: SVDStep) -> Subspace:
-        """Cut to the leading directions (Raghu et al. 2017, section 2).
+        """Keep the leading directions (Raghu et al. 2017, section 2).
 
         Raises:
-            InputError: If more components are asked for than there are directions.
+            InputError: If there are fewer directions than the step's number of components.
         """
         if step.n_components is not None:
             if step.n_components > self.rank:
@@ -219,9 +208,51 @@ class Subspace:
         )
 
 
+def decompose(rows: Tensor, where: str, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64) -> Subspace:
+    """Decompose finite rows (n_samples, n_features); as `Subspace.from_rows`, which checks them first.
+
+    Raises:
+        InputError: If there is no feature.
+        RankError: If the layer is constant.
+        SampleError: If there are fewer than two samples.
+        NonFiniteError: If the scatter overflows.
+    """
+    check_sizes(rows, where)
+    mean, centred = centre(rows, precision)
+    n_samples, n_features = rows.shape
+    wide = n_features > n_samples
+    products = gram(centred.mH if wide else centred)
+    variances = centred.abs().square().sum(dim=0).double() if wide else torch.diagonal(products).real
+    moments = Moments(n_samples, mean, products, source_eps(rows.dtype), source_eps(centred.dtype))
+    spectrum = _Spectrum.of(products, variances, moments, where)
+    whole = Subspace(n_samples, mean, spectrum.values.sqrt(), spectrum.vectors, spectrum.total, notes=spectrum.notes)
+    kept = whole.truncate(step)
+    s, vectors = kept.singular_values, kept.directions
+    if wide:
+        basis, directions = vectors, (centred.mH @ vectors.to(centred.dtype)).to(mean.dtype) / s
+    elif kept.condition > ILL_CONDITIONED and centred.dtype == mean.dtype:
+        return _by_qr(centred, moments, spectrum.total).truncate(step)
+    else:
+        basis, directions = (centred @ (vectors / s).to(centred.dtype)).to(mean.dtype), vectors
+        basis = orthonormalised(basis, kept.condition)
+    signs = largest_loading_positive(directions)
+    return replace(kept, directions=directions * signs, basis=basis * signs)
+
+
+def _by_qr(centred: Tensor, moments: Moments, total: float) -> Subspace:
+    """Decompose tall centred rows without squaring a singular value: QR, then the SVD of the triangle."""
+    q, r = torch.linalg.qr(centred)
+    u, s, vh, notes = svd(r)
+    rank = int((s > qr_rank_rtol(len(centred), centred.shape[1], moments.source_eps) * s[0]).sum())
+    directions = vh.mH[:, :rank]
+    signs = largest_loading_positive(directions)
+    basis = q @ u[:, :rank] * signs
+    return Subspace(moments.n_samples, moments.mean, s[:rank], directions * signs, total, basis, notes)
+
+
 @dataclass(frozen=True, eq=False)
 class _Spectrum:
-    """Eigenvalues above the rank cut, largest first, their vectors, the trace, and what the solver had to do."""
+    """Eigenvalues above the rank cut, largest first, their vectors, the trace, and notes on the solver."""
 
     values: Tensor
     vectors: Tensor
@@ -230,7 +261,7 @@ class _Spectrum:
 
     @classmethod
     def of(cls, scatter: Tensor, variances: Tensor, moments: Moments, where: str) -> _Spectrum:
-        """Decompose a scatter (or Gram) matrix; `variances` are the units', unnormalised."""
+        """Decompose a scatter (or Gram) matrix; `variances` are those of the units, unnormalised."""
         total = float(variances.sum())
         if not math.isfinite(total):
             remedy = "Scale the activations"
@@ -244,18 +275,18 @@ class _Spectrum:
 
 
 def varying_units(variances: Tensor, moments: Moments, where: str) -> tuple[Tensor, float]:
-    """Tell the units that vary from those that waver by rounding alone.
+    """Separate the units that vary from those that waver by rounding alone.
 
     A unit that is constant in exact arithmetic still wavers in its last digit, by a few eps of its mean. Half precision
     counts as float32 here: its values are coarse, but a step between two of them is no rounding noise.
 
     Args:
-        variances: Unnormalised variance of each unit.
-        moments: Sample count, means and source precision of the layer.
-        where: What the layer is called in an error.
+        variances: The unnormalised variance of each unit, (n_features,).
+        moments: Sample count, means and source precision of the layer; its scatter is not read.
+        where: The layer's name in an error.
 
     Returns:
-        Which units vary, and the unnormalised variance below which a direction is rounding noise.
+        Whether each unit varies, (n_features,), and the unnormalised variance below which a direction is rounding.
 
     Raises:
         RankError: If none does.

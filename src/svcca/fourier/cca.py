@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,9 @@ from svcca.core.arrays import ArrayLike, check_same_samples, to_maps, to_numpy
 from svcca.core.coherence import Side
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import Doubt, InputError, message, unknown_option
+from svcca.fourier.coherence import FourierCoherence
 from svcca.fourier.frequencies import RESIZE, FrequencyGrid, Resize, match_frequencies
 from svcca.fourier.grid import FourierAccumulator
-from svcca.fourier.layers import FourierCoherence
 from svcca.fourier.translation import gap_warnings
 from svcca.measures.cca import SVCCA
 from svcca.measures.evaluate import evaluate
@@ -25,14 +26,18 @@ from svcca.measures.measure import Measure
 from svcca.measures.registry import by_frequency
 from svcca.measures.similarity import Similarity, announced
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True, eq=False)
 class Filters:
     """Canonical directions of one side as spatial filters.
 
     Attributes:
-        filters: (n, n_channels, *sizes), real: the inner product with a map, less the mean of each channel, is a
-            variate of unit variance over all shifts of the inputs. The largest entry of x's filter is positive.
+        filters: Filters, (n, n_channels, *sizes), real: the inner product with a map, less the mean of each channel, is
+            a variate of unit variance over all shifts of the inputs. The largest entry of x's filter is positive.
         correlations: Canonical correlation of each, (n,), largest first.
         frequencies: Spatial frequency of each in cycles over the smaller map, (n, n_axes), signed.
     """
@@ -40,6 +45,16 @@ class Filters:
     filters: npt.NDArray[np.float64]
     correlations: npt.NDArray[np.float64]
     frequencies: npt.NDArray[np.int64]
+
+    def plot(self) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw the strongest channel of each filter of two-dimensional maps; return the figure and its axes.
+
+        Raises:
+            InputError: If the maps have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        return plot_filters({"": self.filters}, self.correlations, self.frequencies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +65,7 @@ class FourierCCAResult(Similarity):
         correlations: Of the flattened maps, (r,), float64, largest first, in [0, 1].
         x_translation_gap: Share of the energy of x's covariance between different frequencies, which the Fourier way
             takes to be zero; in [0, 1].
-        y_translation_gap: The same of y.
+        y_translation_gap: That share of y's covariance.
         step: The SVD step that was taken, over all frequencies together.
     """
 
@@ -93,16 +108,46 @@ class FourierCCAResult(Similarity):
         return to_numpy(values) / (self.n_samples - 1)
 
     def x_filters(self, n_filters: int = 9) -> Filters:
-        """Canonical directions of x as spatial filters, those of the largest correlations.
+        """Return the canonical directions of x of the largest correlations as spatial filters.
 
         Args:
-            n_filters: How many; of a frequency and its negative, which give the same pattern shifted, only one.
+            n_filters: Number of filters; a frequency and its negative, which give one pattern shifted, count once.
+
+        Raises:
+            InputError: If the number is not a positive integer.
         """
         return _filters(self._coherence, "x", n_filters)
 
     def y_filters(self, n_filters: int = 9) -> Filters:
-        """The same for y, with signs and phases that make each correlate with x's filter."""
+        """Return the same for y, with signs and phases that make each correlate with the filter of x."""
         return _filters(self._coherence, "y", n_filters)
+
+    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
+        """Draw the mean correlation at each spatial frequency; return the figure and its axes.
+
+        Args:
+            ax: Where to draw; by default a new figure.
+
+        Raises:
+            InputError: If the maps have three or more spatial axes, or one side is a vector.
+        """
+        from svcca.plots.frequency_map import plot_frequency_map
+
+        return plot_frequency_map(self.frequency_map, similarity=self.similarity, chance=self.chance, ax=ax)
+
+    def plot_filters(self, n_filters: int = 6) -> tuple[Figure, npt.NDArray[Any]]:
+        """Draw canonical directions of two-dimensional maps in pairs, x above y; return the figure and its axes.
+
+        Args:
+            n_filters: How many pairs, those of the largest correlations.
+
+        Raises:
+            InputError: If the maps of a side have other than two spatial axes.
+        """
+        from svcca.plots.filters import plot_filters
+
+        x, y = self.x_filters(n_filters), self.y_filters(n_filters)
+        return plot_filters({"x": x.filters, "y": y.filters}, x.correlations, x.frequencies)
 
 
 def fourier_cca(
@@ -114,7 +159,7 @@ def fourier_cca(
     resize: Resize | None = None,
     channels_last: bool = False,
 ) -> FourierCCAResult:
-    """SVCCA of two convolutional layers as if every map were flattened and the inputs shifted in every way.
+    """Compute SVCCA of two convolutional layers as if every map were flattened and the inputs shifted in every way.
 
     For translation equivariant layers with circular boundaries over inputs closed under cyclic shifts the DFT makes the
     covariance block diagonal, a block for each spatial frequency. The moments of the inputs as they are already are
@@ -123,20 +168,22 @@ def fourier_cca(
     Args:
         x: Maps (n_samples, n_channels, *sizes) of one, two, three or more spatial axes, real; or vectors
             (n_samples, n_features), which correlate with the zero frequency of the other side alone.
-        y: The same over the same samples; sizes may be a whole multiple of the other's (exact: the frequencies of the
-            larger map that meet at one of the smaller form one block).
+        y: Maps or vectors over the same samples; sizes may be a whole multiple of the other's (exact: the frequencies
+            of the larger map that meet at one of the smaller form one block).
         retained_variance: Share of each layer's variance to keep, over all frequencies. Default 0.99.
-        n_components: Keep this many directions of each layer instead.
-        resize: For other sizes, an approximation by name: "crop" (the frequencies that both have), or "interpolate"
-            (the smaller map is resized, bilinear). None (default) refuses.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
+        n_components: Number of directions to keep of each layer instead.
+        resize: Approximation for other sizes: "crop" (the frequencies that both have), or "interpolate" (the smaller
+            map is resized, bilinear). None (default) refuses them.
+        channels_last: Whether maps are (n_samples, *sizes, n_channels). Default False.
 
     Returns:
         Correlations of the flattened maps with ranks, chance level, warnings, translation gaps, filters.
 
     Raises:
-        InputError: For arrays that are no maps, two vectors, sizes that do not fit, NaN, complex or constant maps.
-        SampleError: For fewer than two samples, or unequal numbers of them.
+        InputError: If one of the arrays is not one of real maps, both are vectors, or their sizes do not fit.
+        NonFiniteError: If one holds NaN or infinity.
+        RankError: If one is constant.
+        SampleError: If there are fewer than two samples, or the arrays differ in their number.
 
     Cost:
         The DFT, 4 n c_x^2 + 4 n c_y^2 + 4 n c_x c_y operations a position, and eigendecompositions and SVDs of channels
@@ -187,7 +234,7 @@ def _filters(coherence: FourierCoherence, side: Side, n_filters: int) -> Filters
     """Draw the leading canonical directions of a side as waves."""
     if not isinstance(n_filters, int) or n_filters < 1:
         raise InputError(message("filters", "n_filters as a positive integer", repr(n_filters)))
-    _, rho, _ = coherence.factors
+    rho = coherence.factors.s
     counted = torch.arange(rho.shape[1], device=rho.device) < coherence.counts[:, None]
     order = torch.where(counted, rho, -1.0).flatten().argsort(descending=True)
     order = order[: min(n_filters, int(counted.sum()))].cpu()
@@ -208,7 +255,7 @@ def _filters(coherence: FourierCoherence, side: Side, n_filters: int) -> Filters
 
 
 def _waves(coherence: FourierCoherence, side: Side, blocks: Tensor, pairs: Tensor) -> Tensor:
-    """Complex waves f with sum(f * map) the canonical variate, (n, n_channels, n_positions)."""
+    """Return complex waves f with sum(f * map) the canonical variate, (n, n_channels, n_positions)."""
     layer = coherence.x if side == "x" else coherence.y
     index, mirrored = (each[blocks].cpu() for each in coherence.frequencies(side))
     whitener = layer.whitener(index.to(layer.values.device)).cpu()
@@ -224,7 +271,7 @@ def _waves(coherence: FourierCoherence, side: Side, blocks: Tensor, pairs: Tenso
 
 
 def _phases(waves: Tensor, weights: Tensor) -> Tensor:
-    """Unit factors that make the largest entry of each wave real and positive; those without twin wholly real."""
+    """Return unit factors that make each wave's largest entry real and positive, and one without twin wholly real."""
     flat = waves.flatten(1)
     pivot = flat.gather(1, flat.abs().argmax(dim=1, keepdim=True)).squeeze(1)
     halved = torch.polar(torch.ones(len(flat), dtype=torch.float64), -flat.square().sum(dim=1).angle() / 2)

@@ -15,18 +15,21 @@ from svcca.core.coherence import Side
 from svcca.errors import InputError, message, unknown_option
 
 Resize = Literal["crop", "interpolate"]
+"""Approximation for maps whose sizes do not divide each other."""
 RESIZE = ("crop", "interpolate")
 
 
 @dataclass(frozen=True, eq=False)
 class FrequencyGrid:
-    """Frequencies of maps of one size. A real map's value at -k is the conjugate of that at k: one of the two is kept.
+    """Frequencies of maps of one size.
+
+    The DFT of a real map at -k is the conjugate of that at k, so one frequency of the two is kept.
 
     Attributes:
         sizes: Spatial sizes; empty for vectors, which have the zero frequency only.
-        coordinates: Kept frequencies, (n_frequencies, n_axes), each from 0 to size - 1; zero first.
-        weights: How many frequencies each stands for, 1 or 2.
-        half: Their places in the flattened output of `rfftn`, ascending.
+        coordinates: The kept frequencies, (n_kept, n_axes), each from 0 to size - 1; zero first.
+        weights: Number of frequencies that each stands for, 1 or 2, (n_kept,).
+        half: Their places in the flattened output of `rfftn`, ascending, (n_kept,).
     """
 
     sizes: tuple[int, ...]
@@ -38,12 +41,12 @@ class FrequencyGrid:
 
     @classmethod
     def of(cls, sizes: tuple[int, ...]) -> FrequencyGrid:
-        """Grid for maps of these sizes; the same object for the same sizes."""
+        """Return the grid for maps of these sizes; the same object for the same sizes."""
         return _grid(tuple(sizes))
 
     @property
-    def n_frequencies(self) -> int:
-        """Number of kept frequencies."""
+    def n_kept(self) -> int:
+        """Number of frequencies kept of k and -k."""
         return self.weights.shape[0]
 
     @property
@@ -52,16 +55,16 @@ class FrequencyGrid:
         return math.prod(self.sizes)
 
     def locate(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """Index of the kept one of k and -k for each frequency (..., n_axes), and whether it is -k."""
+        """Return the index of the kept one of k and -k for each frequency (..., n_axes), and whether it is -k."""
         flat = ravel(coordinates % torch.tensor(self.sizes, dtype=torch.int64), self.sizes)
         return self._kept[flat], self._mirrored[flat]
 
     def plane(self, values: Tensor) -> Tensor:
-        """Spread one value a kept frequency over all frequencies: (n_frequencies, ...) -> (*sizes, ...)."""
+        """Spread values of the kept frequencies over all frequencies: (n_kept, ...) -> (*sizes, ...)."""
         return values[self._kept.to(values.device)].reshape((*self.sizes, *values.shape[1:]))
 
     def positions(self) -> Tensor:
-        """Coordinates of all positions of a map, or frequencies of the full plane, (n_positions, n_axes)."""
+        """Return the coordinates of all positions of a map, or of all its frequencies, (n_positions, n_axes)."""
         if not self.sizes:
             return torch.zeros(1, 0, dtype=torch.int64)
         return torch.stack(torch.unravel_index(torch.arange(self.n_positions), self.sizes), dim=1)
@@ -93,7 +96,7 @@ def _grid(sizes: tuple[int, ...]) -> FrequencyGrid:
 
 
 def ravel(coordinates: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Give the place in the flattened map of each coordinate (..., n_axes)."""
+    """Return the place in the flattened map of each coordinate (..., n_axes)."""
     flat = torch.zeros(coordinates.shape[:-1], dtype=torch.int64)
     for axis, size in enumerate(sizes):
         flat = flat * size + coordinates[..., axis]
@@ -102,18 +105,18 @@ def ravel(coordinates: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Which frequencies of two sizes covary when the inputs are shifted in every way, and how they form blocks.
+    """Pairs of frequencies of two map sizes that covary over all shifts of the inputs, and the blocks they form.
 
     Attributes:
         x: Frequency of x in each pair, an index into its grid, (n_pairs,).
-        y: That of y, (n_pairs,).
-        y_mirrored: Whether it is the negative of that frequency of y, (n_pairs,).
-        members: Pairs that make up a block, (n_blocks, n_aliases).
-        mirrored: Whether the pair counts with both of its frequencies negated, likewise.
+        y: Frequency of y in each pair, (n_pairs,).
+        y_mirrored: Whether the pair holds the negative of that frequency of y, (n_pairs,).
+        members: Pairs that make up each block, (n_blocks, n_aliases).
+        mirrored: Whether a pair counts with both of its frequencies negated, (n_blocks, n_aliases).
         stacked: The side that has several frequencies in a block.
-        weights: How many blocks each stands for, 1 or 2, (n_blocks,).
+        weights: Number of blocks that each stands for, 1 or 2, (n_blocks,).
         exact: Whether nothing is approximated for equivariant layers.
-        sizes: The map that one value a block spreads over.
+        sizes: Spatial sizes of the map over which values of the blocks spread.
     """
 
     x: Tensor
@@ -133,7 +136,7 @@ class Matching:
 
     @property
     def n_aliases(self) -> int:
-        """Frequencies of the larger map that meet at each of the smaller."""
+        """Number of frequencies of the larger map that meet at each of the smaller."""
         return self.members.shape[1]
 
 
@@ -149,13 +152,13 @@ def match_frequencies(
     Args:
         x_sizes: Spatial sizes of x; empty for a vector.
         y_sizes: Spatial sizes of y.
-        resize: What to do where no size divides the other: None refuses, "crop" pairs the frequencies they have in
-            common. Named "crop", it crops where there would be aliases too, as the papers' code does.
-        where: What is compared, for errors.
+        resize: Treatment of sizes where neither divides the other: None refuses them, "crop" pairs the frequencies
+            that both have. Named "crop", it crops where there would be aliases too, as the papers' code does.
+        where: The name of the pair in an error.
 
     Raises:
-        InputError: For maps of unequal rank, or of sizes that do not divide, unless `resize` is "crop".
-        UnknownOptionError: For a `resize` that does not exist.
+        InputError: If the maps have unequal numbers of axes, or sizes that do not divide while `resize` is not "crop".
+        UnknownOptionError: If there is no such `resize`.
     """
     if resize is not None and resize not in RESIZE:
         raise unknown_option(where, "resize", resize, RESIZE)
@@ -189,14 +192,14 @@ def _size(sizes: tuple[int, ...]) -> str:
 
 
 def _single(n_pairs: int) -> tuple[Tensor, Tensor]:
-    """Blocks of one pair each, none mirrored."""
+    """Return blocks of one pair each, none mirrored."""
     return torch.arange(n_pairs)[:, None], torch.zeros(n_pairs, 1, dtype=torch.bool)
 
 
 def _one_to_one(sizes: tuple[int, ...]) -> Matching:
     grid = FrequencyGrid.of(sizes)
-    index = torch.arange(grid.n_frequencies)
-    members, mirrored = _single(grid.n_frequencies)
+    index = torch.arange(grid.n_kept)
+    members, mirrored = _single(grid.n_kept)
     return Matching(index, index, torch.zeros_like(index).bool(), members, mirrored, "x", grid.weights, True, sizes)
 
 
@@ -208,7 +211,7 @@ def _zero_frequency(x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]) -> Match
 
 def _aliased(larger: tuple[int, ...], smaller: tuple[int, ...], stacked: Side) -> Matching:
     large, small = FrequencyGrid.of(larger), FrequencyGrid.of(smaller)
-    index = torch.arange(large.n_frequencies)
+    index = torch.arange(large.n_kept)
     other, other_mirrored = small.locate(large.coordinates)
     ratios = [a // b for a, b in zip(larger, smaller, strict=True)]
     shifts = torch.tensor(list(product(*(range(ratio) for ratio in ratios)))) * torch.tensor(smaller)
@@ -230,5 +233,5 @@ def _cropped(x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]) -> Matching:
     signed = torch.where(grid.coordinates > limits, grid.coordinates - torch.tensor(odd), grid.coordinates)
     x, x_mirrored = FrequencyGrid.of(x_sizes).locate(signed)
     y, y_mirrored = FrequencyGrid.of(y_sizes).locate(signed)
-    members, mirrored = _single(grid.n_frequencies)
+    members, mirrored = _single(grid.n_kept)
     return Matching(x, y, x_mirrored ^ y_mirrored, members, mirrored, "x", grid.weights, False, odd)

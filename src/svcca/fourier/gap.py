@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from svcca.errors import Doubt
 from svcca.fourier.frequencies import FrequencyGrid, ravel
 
 N_PAIRS = 128
-"""Pairs of frequencies that a pass samples: the share is then known to 0.03 to 0.1."""
+"""Number of pairs of frequencies that a pass samples: the share is then known to 0.03 to 0.1."""
 N_CHANNELS = 64
-"""Channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
+"""Number of channels that a pass looks at: the energy, a sum of squares, lies in the strongest."""
+GAP_WARNING = 0.3
+"""Translation gap above which a layer carries a doubt."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Gap:
     """Energy of a covariance, the sum of its squares, on its diagonal blocks and off them.
 
     Attributes:
-        on: Within frequencies.
-        off: Between frequencies, estimated.
+        on: Energy within frequencies.
+        off: Energy between frequencies, estimated.
         off_error: Standard error of that estimate.
     """
 
@@ -41,6 +44,18 @@ class Gap:
         total = self.on + self.off
         return min(1.0, self.off_error * self.on / total**2) if total > 0 else 0.0
 
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """One doubt, without the layer's name, where the share is large beyond the error of its estimate."""
+        if not self.share - 2 * self.error > GAP_WARNING:
+            return ()
+        text = (
+            f"{self.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
+            "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
+            "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
+        )
+        return (Doubt("translation", text),)
+
 
 class GapSums:
     """Covariance of a seeded sample of frequency pairs, summed batch by batch.
@@ -52,11 +67,11 @@ class GapSums:
     many independent samples would give unrelated frequencies: the terms of a sample with itself.
 
     Args:
-        spectra: DFT of the first batch of the layer, (n_frequencies, n_samples, n_channels).
-        grid: Its frequencies.
-        n_pairs: How many pairs to draw.
-        n_channels: How many channels to look at, those of most energy in the first batch; None: all.
-        seed: Of the draw.
+        spectra: DFT of the first batch of the layer, (n_kept, n_samples, n_channels).
+        grid: The layer's frequencies.
+        n_pairs: Number of pairs to draw.
+        n_channels: Number of channels to look at, those of most energy in the first batch; None: all.
+        seed: Seed of the draw.
     """
 
     def __init__(
@@ -82,11 +97,11 @@ class GapSums:
         self._n_samples = 0
         self._cross = torch.zeros(n_pairs, width, width, dtype=torch.complex128, device=device)
         self._own_terms = torch.zeros(n_pairs, dtype=torch.float64, device=device)
-        self._own_terms_on_diagonal = torch.zeros(grid.n_frequencies, dtype=torch.float64, device=device)
+        self._own_terms_on_diagonal = torch.zeros(grid.n_kept, dtype=torch.float64, device=device)
         self._weights = grid.weights.to(device)
 
     def update(self, spectra: Tensor) -> None:
-        """Add a batch's DFT, (n_frequencies, n_samples, n_channels)."""
+        """Add the DFT of a batch, (n_kept, n_samples, n_channels)."""
         spectra = spectra[:, :, self._channels]
         power = _power(spectra)
         self._n_samples += spectra.shape[1]
@@ -97,11 +112,11 @@ class GapSums:
         self._cross.baddbmm_(a.mT, torch.where(self._mirrored[:, None, None], b, b.conj()))
 
     def gap(self, scatter: Tensor, sums: Tensor) -> Gap:
-        """Energy of the covariance on and off the diagonal blocks, each up to the same factor, never negative.
+        """Estimate the energy of the covariance on and off the diagonal blocks, up to one factor, never negative.
 
         Args:
-            scatter: X_k^H X_k at each frequency, centred at zero.
-            sums: Sum over samples of the spectra, (n_frequencies, n_channels).
+            scatter: X_k^H X_k at each frequency, centred at the zero frequency, (n_kept, n_channels, n_channels).
+            sums: Sum of the spectra over samples, (n_kept, n_channels).
         """
         cross, sums = self._cross.clone(), sums[:, self._channels]
         scatter = scatter[:, self._channels][:, :, self._channels]
@@ -118,7 +133,7 @@ class GapSums:
 
 
 def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw pairs of unlike frequencies of the full plane: coordinates of both, and the probability of each pair."""
+    """Draw pairs of unlike frequencies of the full plane; return both coordinates and the probability of each pair."""
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.tensor(grid.sizes)
     coordinates = grid.positions()
@@ -146,11 +161,11 @@ def _drawn_pairs(grid: FrequencyGrid, energy: Tensor, n_pairs: int, seed: int) -
 
 
 def share_off(on_diagonal: float, off_diagonal: float) -> float:
-    """Share of the energy off the diagonal blocks, in [0, 1]; 0 where there is none at all."""
+    """Return the share of the energy off the diagonal blocks, in [0, 1]; 0 where there is no energy at all."""
     total = on_diagonal + off_diagonal
     return off_diagonal / total if total > 0 else 0.0
 
 
 def _power(spectra: Tensor) -> Tensor:
-    """Squared length of each sample at each frequency, (n_frequencies, n_samples), float64."""
+    """Return the squared length of each sample at each frequency, (n_kept, n_samples), float64."""
     return torch.view_as_real(spectra).double().square().sum(dim=(2, 3))  # float32 squares under- and overflow

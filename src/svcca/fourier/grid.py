@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from svcca.core.accumulator import Accumulator
 from svcca.core.arrays import source_eps
 from svcca.core.resample import largest, resized
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, RankError, message
+from svcca.fourier.coherence import FourierCoherence
 from svcca.fourier.frequencies import Matching, Resize
-from svcca.fourier.layers import FourierCoherence, FourierSubspace
 from svcca.fourier.spectra import SpectralSums
+from svcca.fourier.subspace import FourierSubspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +33,18 @@ class FourierGrid:
     _cross: Callable[[int, int], tuple[Matching, Tensor]]
 
     def pair(self, row: int, column: int) -> FourierCoherence:
-        """Give one pair's coherence."""
+        """Whiten the cross-scatter of a pair and return its coherence."""
         matching, cross = self._cross(row, column)
         return FourierCoherence.from_cross(self.rows[row], self.columns[column], matching, cross)
 
 
-class FourierAccumulator:
+class FourierAccumulator(Accumulator):
     """Folds batches of maps of many layers; memory does not grow with the number of samples.
 
     Args:
         self_comparison: Whether the columns are the rows: one set of layers against itself.
         resize: What to do with maps whose sizes do not divide; see `match_frequencies`.
-        memory_budget: Bytes that the moments may take; None is no limit.
+        memory_budget: Bytes that the moments may take; None (default) sets no limit.
     """
 
     def __init__(
@@ -63,15 +65,12 @@ class FourierAccumulator:
     def update(self, rows: Sequence[Tensor], columns: Sequence[Tensor] = ()) -> None:
         """Fold one batch: maps (n_batch, n_channels, *sizes), or vectors (n_batch, n_channels), of every layer.
 
-        The caller sees to it that all have the same number of samples, constant sizes and finite values.
+        See `Accumulator.update` for what the caller sees to.
 
         Raises:
-            InputError: For maps whose frequencies do not match, and for more moments than the memory budget.
+            InputError: If the frequencies of two maps do not match, or the moments exceed the memory budget.
         """
-        layers = [*rows, *columns]
-        if self._resize == "interpolate":
-            maps = [tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2]
-            layers = [resized(layer, largest(maps)) if layer.ndim > 2 else layer for layer in layers]
+        layers = of_one_size([*rows, *columns], self._resize)
         if self._sums is None:
             self._n_rows = len(rows)
             self._eps = [source_eps(layer.dtype) for layer in layers]
@@ -84,16 +83,7 @@ class FourierAccumulator:
         self._sums.update(layers)
 
     def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> FourierGrid:
-        """Decompose each layer once; pairs are whitened when they are asked for.
-
-        Args:
-            names: What each layer is called in an error, row layers first.
-            step: The SVD step, over all frequencies of a layer together.
-            constant_allowed: Whether a layer may be constant; it then has rank 0.
-
-        Raises:
-            RankError: If a layer is constant that may not be.
-        """
+        """Decompose each layer once; pairs are whitened when they are asked for. See `Accumulator.finish`."""
         assert self._sums is not None, "finish() follows update()"
         sums, layers = self._sums, []
         for index, (name, allowed) in enumerate(zip(names, constant_allowed, strict=True)):
@@ -108,3 +98,11 @@ class FourierAccumulator:
         if self._self_comparison:
             return FourierGrid(left, left, sums.cross)
         return FourierGrid(left, tuple(layers[self._n_rows :]), lambda i, j: sums.cross(i, self._n_rows + j))
+
+
+def of_one_size(layers: Sequence[Tensor], resize: Resize | None) -> Sequence[Tensor]:
+    """Interpolate maps to the largest size among them where `resize` says so; vectors stay as they are."""
+    if resize != "interpolate":
+        return layers
+    sizes = largest([tuple(layer.shape[2:]) for layer in layers if layer.ndim > 2])
+    return [resized(layer, sizes) if layer.ndim > 2 else layer for layer in layers]

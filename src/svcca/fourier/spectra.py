@@ -16,19 +16,19 @@ from svcca.fourier.frequencies import FrequencyGrid, Matching, Resize, match_fre
 from svcca.fourier.gap import N_CHANNELS, N_PAIRS, Gap, GapSums
 
 SPECTRUM_BYTES = 10 * 2**20
-"""What the spectra of all layers may take at a time, or a tenth of the sums: so many samples are folded together."""
+"""Bytes that the spectra of all layers may take at a time, or a tenth of the sums; sets how many samples are folded."""
 SLAB_BYTES = 4 * 2**20
-"""What the frequencies multiplied together may take: they stay near the cores while their products are taken."""
+"""Bytes of the frequencies that are multiplied together: few enough to stay near the cores."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpectralMoments:
-    """Moments of one layer.
+    """Moments of one layer of maps.
 
     Attributes:
         n_samples: Number of samples seen.
         mean: Mean of each channel over samples and positions, (n_channels,), float64.
-        scatter: X_k^H X_k at each kept frequency k, (n_frequencies, n_channels, n_channels), complex128. The DFT is
+        scatter: X_k^H X_k at each kept frequency k, (n_kept, n_channels, n_channels), complex128. The DFT is
             orthonormal, so that the traces, counted with the grid's weights, add up to those of the flattened map.
         grid: The frequencies.
         gap: Energy of the covariance within frequencies and between them.
@@ -43,7 +43,7 @@ class SpectralMoments:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Layers of one map size: their spectra lie side by side, (n_frequencies, n_samples, n_channels)."""
+    """Layers of one map size: their spectra lie side by side, (n_kept, n_samples, n_channels)."""
 
     grid: FrequencyGrid
     layers: list[int]
@@ -53,7 +53,7 @@ class _Group:
     sums: Tensor
 
     def block(self, layer: int) -> slice:
-        """Channels of a layer."""
+        """Return the channels of a layer."""
         return self.channels[self.layers.index(layer)]
 
 
@@ -65,15 +65,16 @@ class SpectralSums:
 
     Args:
         layers: The first batch of each layer, (n_samples, n_channels, *sizes), row layers first.
-        n_left: How many of them are row layers.
+        n_left: Number of row layers among them.
         self_comparison: Whether the columns are the rows.
-        resize: As in `match_frequencies`.
-        n_pairs: Pairs of frequencies to sample for what lies off the diagonal blocks.
-        gap_channels: Channels to look at there; None: all.
-        seed: Of that sample.
+        resize: Treatment of sizes that do not divide, as in `match_frequencies`.
+        n_pairs: Number of pairs of frequencies to sample off the diagonal blocks.
+        gap_channels: Number of channels to look at there; None: all.
+        seed: Seed of that sample.
+        cross_only: Whether to sum the products of row layers with column layers alone; there are no `moments` then.
 
     Raises:
-        InputError: For maps whose frequencies do not match.
+        InputError: If the frequencies of two maps do not match.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class SpectralSums:
         n_pairs: int = N_PAIRS,
         gap_channels: int | None = N_CHANNELS,
         seed: int = 0,
+        cross_only: bool = False,
     ) -> None:
         self.n_samples = 0
+        self._cross_only = cross_only
         self._device = layers[0].device
         self._self_comparison = self_comparison
         self._origins = [_origin(layer) for layer in layers]
@@ -118,13 +121,13 @@ class SpectralSums:
         return groups
 
     def _zeros(self, grid: FrequencyGrid, *shape: int) -> Tensor:
-        return torch.zeros(grid.n_frequencies, *shape, dtype=torch.complex128, device=self._device)
+        return torch.zeros(grid.n_kept, *shape, dtype=torch.complex128, device=self._device)
 
     def n_bytes(self) -> int:
-        """Bytes that the sums take."""
+        """Return the bytes that the sums take."""
         values = 0
         for group in self._groups:
-            values += group.grid.n_frequencies * sum((block.stop - block.start) ** 2 for block in group.channels)
+            values += group.grid.n_kept * sum((block.stop - block.start) ** 2 for block in group.channels)
         for (i, j), matching in self._matchings.items():
             left, right = self._groups[i].left, self._groups[j].right
             values += len(matching.x) * (left.stop - left.start) * (right.stop - right.start)
@@ -134,7 +137,7 @@ class SpectralSums:
         for (i, j), matching in self._matchings.items():
             shape = (self._groups[i].left.stop, self._groups[j].right.stop - self._groups[j].right.start)
             self._cross[i, j] = torch.zeros(len(matching.x), *shape, dtype=torch.complex128, device=self._device)
-        for i, group in enumerate(self._groups):
+        for i, group in enumerate([] if self._cross_only else self._groups):
             for layer, block in zip(group.layers, group.channels, strict=True):
                 if self._self_comparison:
                     self._scatters[layer] = self._cross[i, i][:, block, block]
@@ -147,7 +150,7 @@ class SpectralSums:
         """Fold one batch of every layer, a few samples at a time."""
         if not self._allocated:
             self._allocate()
-        per_sample = sum(group.grid.n_frequencies * group.channels[-1].stop for group in self._groups)
+        per_sample = sum(group.grid.n_kept * group.channels[-1].stop for group in self._groups)
         budget = max(SPECTRUM_BYTES, self.n_bytes() // 10)
         step = max(1, budget // (per_sample * 2 * max(_working(layer).itemsize for layer in layers)))
         for start in range(0, layers[0].shape[0], step):
@@ -170,15 +173,15 @@ class SpectralSums:
         n_samples = layers[0].shape[0]
         dtype = max((_working(layers[index]) for index in group.layers), key=lambda dtype: dtype.itemsize)
         out = torch.empty(
-            group.grid.n_frequencies, n_samples, group.channels[-1].stop, dtype=dtype.to_complex(), device=self._device
+            group.grid.n_kept, n_samples, group.channels[-1].stop, dtype=dtype.to_complex(), device=self._device
         )
         for index, block in zip(group.layers, group.channels, strict=True):
             spectrum(layers[index], self._origins[index], group.grid, out[:, :, block])
         return out
 
     def _add_gaps(self, group: _Group, joint: Tensor) -> None:
-        """Products of frequencies that do not match, a few of them."""
-        if group.grid.n_positions == 1:
+        """Add the products of a few frequencies that do not match."""
+        if group.grid.n_positions == 1 or self._cross_only:
             return
         for layer, block in zip(group.layers, group.channels, strict=True):
             if layer not in self._gaps:
@@ -186,16 +189,16 @@ class SpectralSums:
             self._gaps[layer].update(joint[:, :, block])
 
     def _add_own(self, i: int, group: _Group, slab: slice, values: Tensor) -> None:
-        """Products among layers of one size: every layer with itself, and rows with columns."""
+        """Add the products among layers of one size: of every layer with itself, and of rows with columns."""
         conjugate = torch.conj_physical(values)
-        if not self._self_comparison:
+        if not self._self_comparison and not self._cross_only:
             for layer, block in zip(group.layers, group.channels, strict=True):
                 self._scatters[layer][slab].baddbmm_(values[:, :, block].mT, conjugate[:, :, block])
         if (i, i) in self._cross:
             self._cross[i, i][slab].baddbmm_(values[:, :, group.left].mT, conjugate[:, :, group.right])
 
     def _add_cross(self, i: int, j: int, matching: Matching, spectra: Sequence[Tensor]) -> None:
-        """Products of layers of two sizes, at the frequencies that match."""
+        """Add the products of layers of two sizes, at the frequencies that match."""
         left, right = spectra[i][:, :, self._groups[i].left], spectra[j][:, :, self._groups[j].right]
         cross = self._cross[i, j]
         per_pair = left[0].numel() + right[0].numel()
@@ -209,7 +212,7 @@ class SpectralSums:
             cross[slab].baddbmm_(left[x].to(torch.complex128).mT, conjugate)
 
     def moments(self, layer: int) -> SpectralMoments:
-        """Moments of a layer; the scatter's memory is handed over, so ask once, and before `cross`."""
+        """Return the moments of a layer; the scatter's memory is handed over, so ask once, and before `cross`."""
         group = next(group for group in self._groups if layer in group.layers)
         block = group.block(layer)
         scatter, sums = self._scatters.pop(layer), group.sums[:, block]
@@ -222,7 +225,7 @@ class SpectralSums:
         return SpectralMoments(self.n_samples, mean, scatter, group.grid, found)
 
     def cross(self, left: int, right: int) -> tuple[Matching, Tensor]:
-        """X^H Y of a row and a column layer at every pair of matching frequencies, a view, and which these are."""
+        """Return the matching frequencies of a row and a column layer, and X^H Y at each pair of them, a view."""
         i, j = (next(k for k, group in enumerate(self._groups) if layer in group.layers) for layer in (left, right))
         if (i, j) not in self._cross:  # one network against itself, below the diagonal
             return transposed(*self.cross(right, left))
@@ -232,7 +235,7 @@ class SpectralSums:
         return self._matchings[i, j], self._cross[i, j][:, rows, columns.start - shift : columns.stop - shift].conj()
 
     def _centre(self, i: int, j: int) -> None:
-        """Take the means off the products that involve a zero frequency; once."""
+        """Subtract the means from the products that involve a zero frequency; done once."""
         if (i, j) in self._centred:
             return
         self._centred.add((i, j))
@@ -245,7 +248,7 @@ class SpectralSums:
 
 
 def spectrum(maps: Tensor, origin: Tensor, grid: FrequencyGrid, out: Tensor) -> None:
-    """Orthonormal DFT of each channel less its origin, frequencies first: (n, c, *sizes) -> (n_frequencies, n, c)."""
+    """Write the orthonormal DFT of each channel less its origin to `out`: (n, c, *sizes) -> (n_kept, n, c)."""
     shifted = maps.to(origin.dtype) - origin.reshape(1, -1, *(1 for _ in grid.sizes))
     if not grid.sizes:
         out[0].copy_(shifted)
@@ -261,7 +264,7 @@ def spectrum(maps: Tensor, origin: Tensor, grid: FrequencyGrid, out: Tensor) -> 
 
 
 def transposed(matching: Matching, cross: Tensor) -> tuple[Matching, Tensor]:
-    """The same pairs seen from the other side."""
+    """Return the same pairs seen from the other side."""
     # Pairs are written with x as it is kept: where y is mirrored, both sides are negated.
     flipped = matching.y_mirrored.to(cross.device)[:, None, None]
     turned = torch.where(flipped, cross.conj(), cross).mH if bool(flipped.any()) else cross.mH
@@ -276,7 +279,7 @@ def _working(maps: Tensor) -> torch.dtype:
 
 
 def _origin(maps: Tensor) -> Tensor:
-    """About the mean of each channel: without it a large mean would cost every frequency digits."""
+    """Return about the mean of each channel; without it a large mean would cost every frequency digits."""
     some = maps[:16].to(_working(maps))
     first = some[:1].flatten(2)[:, :, 0] if some.ndim > 2 else some[:1]
     axes = [axis for axis in range(some.ndim) if axis != 1]
@@ -286,6 +289,6 @@ def _origin(maps: Tensor) -> Tensor:
 
 
 def _slabs(spectra: Tensor) -> list[slice]:
-    """Runs of frequencies whose values in complex128 fit the slab."""
+    """Return runs of frequencies whose values in complex128 fit the slab."""
     step = max(1, SLAB_BYTES // (16 * max(1, spectra[0].numel())))
     return [slice(start, start + step) for start in range(0, spectra.shape[0], step)]

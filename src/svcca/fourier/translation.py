@@ -1,24 +1,20 @@
-"""How far from the Fourier way's assumption maps are, as a number a user can ask for and a picture can show."""
+"""How far maps are from the assumption of the Fourier way, as a number."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from svcca.core.arrays import ArrayLike, to_maps, to_numpy
+from svcca.core.arrays import ArrayLike, to_maps
 from svcca.errors import InputError, NonFiniteError, message
 from svcca.fourier.gap import Gap, share_off
 from svcca.fourier.spectra import SpectralSums
 
-GAP_WARNING = 0.3
-"""Translation gap above which a result carries a warning."""
 POSITIONS = 256
-"""Positions sampled for the covariance within positions."""
+"""Number of positions sampled for the covariance within positions."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +22,9 @@ class TranslationGap:
     """Share of a layer's covariance energy off the diagonal blocks, without and with the DFT; each in [0, 1].
 
     Attributes:
-        before: Between different positions: what treating positions as independent would leave out.
-        after: Between different frequencies: what the Fourier way leaves out. 0 for translation equivariant layers over
-            inputs closed under cyclic shifts.
+        before: Share between different positions, which treating positions as independent would leave out.
+        after: Share between different frequencies, which the Fourier way leaves out; 0 for translation equivariant
+            layers over inputs closed under cyclic shifts.
         error: Standard error of `after`; large where the samples are few for so many frequencies.
     """
 
@@ -46,12 +42,13 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
 
     Args:
         x: Maps (n_samples, n_channels, *sizes), real.
-        n_pairs: Pairs of frequencies to sample.
-        seed: Of both samples.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
+        n_pairs: Number of pairs of frequencies to sample. Default 1024.
+        seed: Seed of both samples. Default 0.
+        channels_last: Whether maps are (n_samples, *sizes, n_channels). Default False.
 
     Raises:
-        InputError: For arrays that are no maps, or have one position.
+        InputError: If `x` is not an array of maps of several positions.
+        NonFiniteError: If it holds NaN or infinity, or its energies overflow.
 
     Cost:
         As `fourier_cca` of one layer, and 8 n c^2 operations a pair.
@@ -83,7 +80,7 @@ def translation_gap(x: ArrayLike, *, n_pairs: int = 1024, seed: int = 0, channel
 
 
 def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
-    """Energy of the covariance of the channels at one position, summed over positions; on the scale of `GapSums`."""
+    """Estimate the energy of the channels' covariance at single positions, summed over these, on `GapSums`' scale."""
     flat = maps.flatten(2)
     n_positions = flat.shape[2]
     generator = torch.Generator().manual_seed(seed)
@@ -94,42 +91,6 @@ def _within_positions(maps: Tensor, mean: Tensor, seed: int) -> float:
     return max(0.0, float((squares - own_terms).mean())) * n_positions
 
 
-def covariances(
-    x: ArrayLike, channel: int = 0, *, channels_last: bool = False
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Magnitude of one channel's covariance between positions, and between spatial frequencies.
-
-    Args:
-        x: Maps (n_samples, n_channels, *sizes), real.
-        channel: Which channel.
-        channels_last: Whether maps are (n_samples, *sizes, n_channels).
-
-    Returns:
-        Two arrays (n_positions, n_positions), positions and frequencies in the order of the flattened map, zero
-        frequency first; the DFT is orthonormal, so that both have the same sum of squares.
-
-    Raises:
-        InputError: For arrays that are no maps, and a channel that is not there.
-    """
-    maps = to_maps(x, "covariances", channels_last)
-    if maps.ndim == 2:
-        expected, got = "maps of several positions", f"shape {tuple(maps.shape)}"
-        raise InputError(message("covariances", expected, got))
-    if not -maps.shape[1] <= channel < maps.shape[1]:
-        raise InputError(message("covariances", f"a channel below {maps.shape[1]}", str(channel)))
-    one = maps[:, channel].double()
-    one = one - one.mean()
-    rows = (one.flatten(1), torch.fft.fftn(one, dim=tuple(range(1, one.ndim)), norm="ortho").flatten(1))
-    before, after = (to_numpy((each.mH @ each / (len(each) - 1)).abs()) for each in rows)
-    return before, after
-
-
 def gap_warnings(where: str, gap: Gap) -> list[str]:
-    """Say in plain words that the assumption is far from the truth, if it is so beyond the error of the estimate."""
-    if not gap.share - 2 * gap.error > GAP_WARNING:
-        return []
-    return [
-        f"{where}: {gap.share:.0%} of the covariance's energy lies between different spatial frequencies, which the "
-        "Fourier way takes to be zero. Zero padding does that, and strides, for which Fourier(phases=r) feeds the "
-        "missing shifts to a live model of stride r in all. 'pool' and 'pixels' assume nothing of the kind."
-    ]
+    """Return the doubts about a layer's translation gap, each with the layer's name."""
+    return [f"{where}: {doubt.text}" for doubt in gap.doubts]

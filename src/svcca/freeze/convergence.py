@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from svcca.capture.batches import Forward, device_of
-from svcca.capture.counting import counting_flops
-from svcca.capture.rules import Observe
+from svcca.capture.flops import counting_flops
+from svcca.capture.rules import Observe, common_rule
 from svcca.compare.dynamics import twins
 from svcca.compare.snapshots import Settings, Snapshot, probe_of, take_snapshot
 from svcca.core.subspace import WHOLE, SVDStep
@@ -19,7 +19,7 @@ from svcca.errors import InputError, NonFiniteError, RankError, SolverError, Svc
 from svcca.freeze.blocks import Block
 from svcca.freeze.cost import Clock
 from svcca.measures.measure import Measure
-from svcca.measures.registry import get_measure
+from svcca.measures.registry import get_measure, get_measures
 
 if TYPE_CHECKING:  # torch can be built without it
     from torch.distributed import ProcessGroup
@@ -39,7 +39,7 @@ class AdaptiveFreezing:
         every: Steps between snapshots (int), or their fraction of all steps (float).
         start: Step (int) or fraction of all steps (float) before which nothing freezes.
         measure: Name of a measure, or a measure.
-        observe: Rule for what is a sample and what a feature of the probe set; not "fourier".
+        observe: Rule for what is a sample and what a feature of the probe set.
         forward: Function forward(model, batch) that runs the model. Default: the model is called with the batch.
 
     Raises:
@@ -95,9 +95,8 @@ class Convergence:
         self._clock, self._group = clock, group
         self._flops: int | None = None
         self._probe = probe_of(schedule.probe, device_of(model))
-        self._measure = get_measure(schedule.measure)
+        (self._measure,) = get_measures(schedule.measure, frequency=common_rule(schedule.observe).by_frequency)
         self._cut = SVDStep() if self._measure.svd_step else WHOLE
-        Settings.of(None, schedule.observe, self._cut)  # raises on a rule without rows now, not at the first snapshot
         self._every = max(1, step_of(schedule.every, total_steps, "AdaptiveFreezing every"))
         self._start = step_of(schedule.start, total_steps, "AdaptiveFreezing start")
         # The similarity after k + 1 snapshots is the k-th; patience of them must lie before the end.
@@ -178,4 +177,7 @@ class Convergence:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load the state that `state_dict` returned."""
         self.history = {name: [tuple(value) for value in values] for name, values in state["history"].items()}
-        self._last = None if state["last"] is None else Snapshot.unpacked(*state["last"])
+        self._last = None
+        if state["last"] is not None:
+            tensors, text = state["last"]
+            self._last = Snapshot.unpacked(tensors, text, self._schedule.observe)

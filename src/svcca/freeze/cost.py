@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from svcca.capture.batches import device_of
-from svcca.capture.counting import counting_flops
+from svcca.capture.flops import counting_flops
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import tensors_in
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca.capture.batches import batch_size, device_of
-from svcca.capture.counting import counting_flops
+from svcca.capture.flops import counting_flops
 from svcca.capture.hooks import evaluating, preserved_rng
 from svcca.capture.layers import map_tensors, tensors_in
 from svcca.errors import InputError, message

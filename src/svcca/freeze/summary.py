@@ -146,14 +146,24 @@ class FreezeSummary:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw when each block froze, over what a step took.
+        """Draw how long each block learned; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.freezing import plot_freezing
+        from svcca.plots.freezing_bars import plot_freezing_bars
 
-        return plot_freezing(self, ax)
+        frozen_after = {event.block: event.step for event in self.events}
+        shares = ((self.share_of_seconds_saved, "time"), (self.share_of_flops_saved, "operations"))
+        saved = " and ".join(f"{share:.0%} of {what}" for share, what in shares if not math.isnan(share))
+        return plot_freezing_bars(
+            [block.name for block in self.blocks],
+            [min(frozen_after.get(block.name, self.n_steps), self.n_steps) for block in self.blocks],
+            n_steps=self.n_steps,
+            total_steps=self.total_steps,
+            title=f"{self.title}: {saved} saved" if saved else self.title,
+            ax=ax,
+        )
 
 
 def _amount(value: float, share: float, unit: str) -> str:

@@ -14,6 +14,8 @@ from svcca.freeze.blocks import network_of
 from svcca.freeze.requirements import training_group
 from svcca.integrations.freezing import FreezingCallback
 
+__all__ = ["FreezeTrainingCallback"]
+
 
 class FreezeTrainingCallback(FreezingCallback, Callback):
     """Freeze the network of a LightningModule block by block; the Trainer's checkpoints hold and resume its state.

@@ -15,6 +15,8 @@ from svcca.core.arrays import ArrayLike
 from svcca.errors import InputError, message
 from svcca.measures.cca import CCAResult, cca, svcca
 
+__all__ = ["CCA", "SVCCA"]
+
 Array = npt.NDArray[np.floating[Any]]
 EPS = float(np.finfo(np.float64).eps)
 

@@ -18,6 +18,8 @@ from svcca.io.files import write_atomically
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
+__all__ = ["FreezeTrainingCallback"]
+
 FILE = "svcca_freeze_training.pt"
 """Name of the state's file in each `checkpoint-500` folder, beside the Trainer's own files."""
 

@@ -1,4 +1,4 @@
-"""Activations on disk: layer name -> array, in .npz or .safetensors. Nothing that is read can run code."""
+"""Activations on disk: arrays by layer name, in .npz or .safetensors. Nothing that is read can run code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,15 @@ ORDER_KEY = "svcca.order"  # safetensors sorts its entries; layers have an order
 def load_activations(path: PathLike) -> dict[str, Tensor]:
     """Read activations by layer name, in the order in which they were saved.
 
+    Args:
+        path: A .npz or .safetensors file.
+
+    Returns:
+        Tensors by layer name.
+
     Raises:
-        FileError: If the file is missing, corrupt, holds no array, holds pickled objects, or has another suffix.
+        FileError: If the file is missing or corrupt, holds no array or pickled objects, or has another suffix.
+        InputError: If an array is not of a floating-point type.
     """
     where = f"load {path}"
     suffix = Path(path).suffix.lower()
@@ -71,7 +78,7 @@ def _read_safetensors(path: PathLike, where: str) -> dict[str, Tensor]:
 
 
 def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
-    """Order of execution, where the file says one that names its entries; else the file's own."""
+    """Return the order of execution where the file has one that names all its entries, else the file's own."""
     try:
         order = json.loads(metadata.get(ORDER_KEY, "null"))
     except ValueError:
@@ -80,27 +87,33 @@ def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
 
 
 def _unreadable(where: str, kind: str, error: Exception) -> FileError:
-    cause = "The file is truncated or is no such file"
+    cause = "The file is truncated or of another kind"
     return FileError(message(where, kind, f"{type(error).__name__}: {error}", cause))
 
 
 def save_activations(path: PathLike, activations: Mapping[str, ArrayLike]) -> Path:
-    """Write activations by layer name as .safetensors or .npz; nothing half-written is left behind.
+    """Write activations by layer name as .safetensors or .npz.
 
     Both keep the order of the layers; .safetensors keeps every dtype, where .npz turns bfloat16 into float32.
 
+    Args:
+        path: File to write; its suffix says the format.
+        activations: Arrays by layer name.
+
+    Returns:
+        The path written.
+
     Raises:
-        FileError: If the suffix is another one, or the file cannot be written.
-        InputError: If an entry is no floating-point array, or complex128 is to go into .safetensors.
+        FileError: If the suffix is another one, or the file cannot be written; nothing half-written is left behind.
+        InputError: If an entry is not a floating-point array, or is complex128 where .safetensors is asked for.
     """
+    where = f"save {path}"
     suffix = Path(path).suffix.lower()
     tensors = {name: to_tensor(array, f"layer {name!r}").contiguous() for name, array in activations.items()}
     if suffix == ".safetensors":
         if odd := [name for name, tensor in tensors.items() if tensor.dtype == torch.complex128]:
-            cause = "The .safetensors format has no such numbers"
-            raise InputError(
-                message(f"save {path}", "float or complex64 arrays", f"complex128 in {odd[0]!r}", cause, "Save as .npz")
-            )
+            cause, got = "The .safetensors format has no such numbers", f"complex128 in {odd[0]!r}"
+            raise InputError(message(where, "float or complex64 arrays", got, cause, "Save as .npz"))
         # Views of one storage cannot be written; copies can.
         apart = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
         order = {ORDER_KEY: json.dumps(list(apart))}
@@ -108,11 +121,11 @@ def save_activations(path: PathLike, activations: Mapping[str, ArrayLike]) -> Pa
     if suffix == ".npz":
         arrays = {name: to_numpy(t.float() if t.dtype == torch.bfloat16 else t) for name, t in tensors.items()}
         return write_atomically(path, partial(_write_npz, arrays))
-    raise FileError(message(f"save {path}", f"a name that ends in {SUFFIXES_SHOWN}", suffix or "no suffix"))
+    raise FileError(message(where, f"a name that ends in {SUFFIXES_SHOWN}", suffix or "no suffix"))
 
 
 def _write_npz(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:
-    """Write what `np.savez` writes; that takes names as keywords, and so has no place for a layer called "file"."""
+    """Write what `np.savez` would; it takes names as keywords, and so cannot save a layer called "file"."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -116,9 +116,8 @@ class CCAResult(Similarity):
     @cached_property
     def _directions(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         cut, r = self._coherence, len(self.correlations)
-        known = cut.notes
-        a, _, bh = cut.factors
-        for note in cut.notes[len(known) :]:
+        a, _, bh, notes = cut.factors
+        for note in notes:
             warnings.warn(f"canonical directions: {note}", SvccaWarning, stacklevel=4)
         unit = math.sqrt(cut.n_samples - 1)
         x_directions = cut.x.whitener.to(a.dtype) @ a[:, :r] * unit

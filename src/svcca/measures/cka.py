@@ -29,6 +29,7 @@ class LinearCKA(Measure):
 
     name = "linear_cka"
     definition = "linear centred kernel alignment, |S_xy|^2 / (|S_xx| |S_yy|) (Kornblith et al. 2019)"
+    factorisation = "none"
 
     def value(self, pair: LayerPair) -> float:
         """Return the alignment."""
@@ -66,6 +67,7 @@ class DebiasedCKA(Measure):
         "linear centred kernel alignment from the unbiased estimator of HSIC (Song et al. 2012); may be negative"
     )
     needs_rows = True
+    factorisation = "none"
     by_frequency = False
 
     def value(self, pair: LayerPair) -> float:

@@ -39,26 +39,22 @@ def evaluate_all(
     Raises:
         NonFiniteError: If a value is NaN or infinite, or a chance level infinite.
     """
+    # Singular values come with the vectors: where one measure needs these, no other need factorise for values alone.
+    if any(measure.needs_vectors and not measure.svd_step for measure in measures):
+        pair = pair.with_vectors()
     cut = pair.truncate(step) if any(measure.svd_step for measure in measures) else pair
-    results: dict[int, Similarity] = {}
-    # Vectors first: they come with the singular values, which the other measures then need not factorise for again.
-    for place in sorted(range(len(measures)), key=lambda place: not measures[place].needs_vectors):
-        measure = measures[place]
+    if any(measure.needs_vectors and measure.svd_step for measure in measures):
+        cut = cut.with_vectors()
+    results = []
+    for measure in measures:
         part = cut if measure.svd_step else pair
         value, level = float(measure.value(part)), float(measure.chance(part))
         if not math.isfinite(value) or math.isinf(level):
             got = f"{value}, with a chance level of {level}"
             raise NonFiniteError(message(f"{measure.label} of {where}", "a finite value", got))
-        results[place] = Similarity(
-            measure.label,
-            value,
-            level,
-            part.x.rank,
-            part.y.rank,
-            part.n_samples,
-            tuple(doubts(part, level, where, from_correlations=measure.from_correlations)),
-        )
-    return [results[place] for place in range(len(measures))]
+        found = tuple(doubts(measure, part, level, where))
+        results.append(Similarity(measure.label, value, level, part.x.rank, part.y.rank, part.n_samples, found))
+    return results
 
 
 def evaluate_arrays(measure: Measure, x: ArrayLike, y: ArrayLike, step: SVDStep = WHOLE) -> Similarity:
@@ -67,14 +63,14 @@ def evaluate_arrays(measure: Measure, x: ArrayLike, y: ArrayLike, step: SVDStep 
     return evaluate(measure, pair, step)
 
 
-def doubts(pair: LayerPair, level: float, where: str, *, from_correlations: bool) -> list[Doubt]:
+def doubts(measure: Measure, pair: LayerPair, level: float, where: str) -> list[Doubt]:
     """Return why a value may mean little: a fallback, correlations forced to 1, a high chance level."""
     blocks, n = pair.blocks, pair.n_samples
     x_rank, y_rank = max((block.ranks for block in blocks), key=sum)
     place = " at one spatial frequency" if len(blocks) > 1 else ""
     advice = "Use more samples (5 to 10 for each direction), or keep fewer directions."
-    found = [Doubt("computation", f"{where}: {note}.") for note in pair.notes]
-    forced = n_forced(pair) if from_correlations else 0
+    found = [Doubt("computation", f"{where}: {note}.") for note in pair.notes_on(measure.factorisation)]
+    forced = n_forced(pair) if measure.from_correlations else 0
     if forced:
         text = (
             f"{where}: {forced} of {n_correlations(pair)} canonical correlations are 1 whatever the layers hold, "

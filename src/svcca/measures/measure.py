@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from svcca.core.coherence import LayerPair
+from svcca.core.coherence import Factorisation, LayerPair
 
 
 class Measure(ABC):
@@ -21,6 +21,9 @@ class Measure(ABC):
         from_correlations: Whether it is a mean of canonical correlations, some of which are 1 where samples are few.
         needs_rows: Whether it needs the rows of both layers in memory, and not their moments alone.
         needs_vectors: Whether it needs the singular vectors of the coherence matrix, and not its singular values alone.
+        factorisation: Factorisation of the pair that the value rests on, whose notes it carries: that behind
+            `correlations` and `projection_weights` ("correlations", default), that behind `cross_singular_values`
+            ("cross"), or "none".
         by_frequency: Whether it is defined for maps observed by "fourier".
 
     >>> class SmallestCorrelation(Measure):
@@ -37,6 +40,7 @@ class Measure(ABC):
     from_correlations: ClassVar[bool] = False
     needs_rows: ClassVar[bool] = False
     needs_vectors: ClassVar[bool] = False
+    factorisation: ClassVar[Factorisation] = "correlations"
     by_frequency: ClassVar[bool] = True
 
     @property

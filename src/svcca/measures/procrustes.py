@@ -23,6 +23,7 @@ class Procrustes(Measure):
 
     name = "procrustes"
     definition = "nuclear norm of the cross-covariance over the root of both total variances (Ding et al. 2021)"
+    factorisation = "cross"
 
     def value(self, pair: LayerPair) -> float:
         """Return the similarity."""

@@ -25,6 +25,7 @@ class LinearRegression(Measure):
         "share of the column layer's variance that least squares on the row layer explains (Kornblith et al. 2019)"
     )
     symmetric = False
+    factorisation = "none"
 
     def value(self, pair: LayerPair) -> float:
         """Return the explained share."""

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from svcca.core.arrays import ArrayLike, to_numpy, to_rows
 from svcca.core.coherence import LayerSpectrum
 from svcca.core.linalg import largest_loading_positive, svd
-from svcca.core.moments import Moments
+from svcca.core.moments import moments_of
 from svcca.core.solvers import coherence_of
-from svcca.core.subspace import Subspace, SVDStep
+from svcca.core.subspace import Subspace, SVDStep, decompose
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def pca(x: ArrayLike) -> PCAResult:
     """
     rows = to_rows(x, "pca x")
     wide = rows.shape[1] > rows.shape[0]
-    layer = Subspace.from_rows(rows, "pca x") if wide else Subspace.from_moments(Moments.from_rows(rows), "pca x")
+    layer = decompose(rows, "pca x") if wide else Subspace.from_moments(moments_of(rows), "pca x")
     return PCAResult(
         singular_values=to_numpy(layer.singular_values),
         directions=to_numpy(layer.directions),

@@ -48,6 +48,7 @@ class WeightedSVCCA(Measure):
     name = "svcca_weighted"
     svd_step = True
     from_correlations = True
+    factorisation = "none"
 
     def __post_init__(self) -> None:
         """Check the side."""

@@ -1,4 +1,4 @@
-"""How many dimensions each layer of a model uses, as one table: `intrinsic_dimensions`."""
+"""The number of dimensions that each layer of a model uses, as one table: `intrinsic_dimensions`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from svcca.capture.batches import Forward
 from svcca.capture.evaluations import Evaluate, trial, value_of
 from svcca.capture.rules import Observe
+from svcca.capture.sources import ModelSource
 from svcca.core.directions import Form
 from svcca.core.subspace import Subspace, SVDStep
 from svcca.errors import InputError, RankError, SvccaWarning, message
@@ -73,21 +74,30 @@ class IntrinsicDimensions:
     warnings: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a layer: rule, width, ranks, and what is needed and its value where they were measured."""
+        """Return a row a layer: rule, width, ranks, and the number needed and its value where they were measured."""
         import pandas as pd
 
         frame = pd.DataFrame(list(self.layers)).set_index("layer").astype({"needed": "Int64", "value": "float64"})
         return frame.drop(columns=["needed", "value"]) if self.unprojected is None else frame
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a bar a layer: its width, kept rank and what is needed; returns figure and axes.
+        """Draw a bar a layer: its width, kept rank and what is needed; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.projection import plot_dimensions
+        from svcca.plots.dimension_bars import plot_dimension_bars
 
-        return plot_dimensions(self, ax)
+        return plot_dimension_bars(
+            [row.layer for row in self.layers],
+            [row.width for row in self.layers],
+            [row.kept_rank for row in self.layers],
+            [None if self.unprojected is None else row.needed for row in self.layers],
+            kept_label=f"{self.retained_variance:.0%} of variance",
+            needed_label=f"enough to lose at most {self.tolerance:g}\n({self.kind})",
+            title=self.title,
+            ax=ax,
+        )
 
 
 def intrinsic_dimensions(
@@ -117,16 +127,15 @@ def intrinsic_dimensions(
         data: Its inputs, as for `compare`.
         layers: Names or glob patterns. Default: every leaf module; those that run several times in a forward pass or do
             not put samples first are left out, with a warning.
-        evaluate: Gives a number for a model, larger is better: evaluate(model) -> float. Without it only ranks are
-            counted.
-        tolerance: What may be lost of it; default one point of accuracy.
-        against: What the directions should matter to, as in `svcca.directions`, but for another model.
+        evaluate: A function evaluate(model) -> float, larger is better. Without it only ranks are counted.
+        tolerance: The loss of that value that is accepted; default one point of accuracy.
+        against: What directions are chosen by, as in `svcca.directions`, but for another model as a whole.
         method: "cca" or "pls".
         observe: What is a row, as in `svcca.directions`, or rules by layer name or pattern.
         retained_variance: Share that `kept_rank` holds, and that CCA may use.
         form: "data" or "orthonormal", as in `svcca.project`.
         forward: Your own way to run the model on `data`.
-        seed: Of random directions.
+        seed: The seed of random directions.
         progress: Whether to show a bar; None: on a terminal.
 
     Returns:
@@ -153,8 +162,9 @@ def intrinsic_dimensions(
         remedy = "Call svcca.directions for each layer"
         raise InputError(message("intrinsic_dimensions, against", "one target for all layers", "a model", "", remedy))
     step = SVDStep(retained_variance)
-    target, kind = target_of(against, method, None, None, forward)
-    measured, left_out = measure_layers(model, data, layers, target, observe, forward, progress)
+    source = ModelSource(model, layers, forward, type(model).__name__)
+    target, kind = target_of(against, method, source, None, None, forward)
+    measured, left_out = measure_layers(source, data, target, observe, progress)
     notes: tuple[str, ...] = ()
     if left_out:
         notes = (f"Left out, since they run several times or do not put samples first: {', '.join(left_out)}.",)

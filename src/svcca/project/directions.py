@@ -11,22 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from svcca.capture.batches import Forward
-from svcca.capture.few_rows import few_rows
 from svcca.capture.rules import Observe
-from svcca.compare.classes import logits_in
-from svcca.core.arrays import ArrayLike, to_numpy, to_tensor
+from svcca.capture.sources import ModelSource, Source
+from svcca.capture.targets import LogitsSource, Targets, one_layer, read_targets
+from svcca.core.arrays import to_numpy
 from svcca.core.directions import Directions, Form, Projection
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import InputError, SvccaError, SvccaWarning, message, unknown_option
-from svcca.project.layer_moments import (
-    ArrayTarget,
-    LayerMoments,
-    LogitsTarget,
-    NetworkTarget,
-    Target,
-    measure_layers,
-    one_layer,
-)
+from svcca.errors import InputError, SvccaError, SvccaWarning, few_rows, message, unknown_option
+from svcca.project.layer_moments import LayerMoments, measure_layers
 
 BASELINES = {
     "pca": "principal directions",
@@ -41,8 +33,8 @@ SINGLE_UNITS = ("random_neurons", "largest_activation")
 
 METHODS = {"cca": "CCA", "pls": "PLS"}
 
-Against = str | nn.Module | ArrayLike
-"""What directions are sought for: "logits", another model, an array of targets, or a name in `BASELINES`."""
+Against = str | nn.Module | Targets
+"""What directions are chosen by: targets, another model for its layer of the same name, or a name in `BASELINES`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +43,7 @@ class LayerDirections:
 
     Attributes:
         layer: Name of the layer.
-        kind: How they were found, in words: "CCA with the logits".
+        kind: The way they were found, in words: "CCA with the logits".
         observation: What a row was: "flatten" (a sample), "pixels" (a position of a map), "tokens" (a real token).
         shape: What the features are: shape of a sample's output for "flatten", otherwise (n_features,).
         directions: The numbers: weights, what they give back, correlations.
@@ -96,7 +88,7 @@ class LayerDirections:
         return to_numpy(self.directions.explained_variance_ratio)
 
     def projection(self, k: int, form: Form = "data") -> Projection:
-        """Give the projection on the first k of them; see `svcca.project` for the forms.
+        """Return the projection on the first k of them; see `svcca.project` for the forms.
 
         Raises:
             InputError: If there are not as many.
@@ -109,7 +101,7 @@ class LayerDirections:
             raise
 
     def importance(self, k: int) -> npt.NDArray[np.float64]:
-        """Tell how much each unit matters to the first k directions: sum over i of rho_i |w_ij| s_j, (n_features,).
+        """Compute how much each unit matters to the first k directions: sum over i of rho_i |w_ij| s_j, (n_features,).
 
         w_ij is the weight of unit j in direction i, s_j the unit's standard deviation, so that units of any scale count
         alike; rho_i is the canonical correlation, 0 for what only completes the directions of a target, and 1 for
@@ -125,11 +117,11 @@ class LayerDirections:
         return to_numpy((weights @ rho) * deviations)
 
     def baseline(self, kind: str, seed: int = 0) -> LayerDirections:
-        """Give other directions of the same layer from the same moments; nothing is run again.
+        """Return other directions of the same layer from the same moments; nothing is run again.
 
         Args:
             kind: "pca", "random_directions", "random_neurons" or "largest_activation".
-            seed: Of the random ones.
+            seed: The seed of random ones.
 
         Raises:
             UnknownOptionError: For another kind.
@@ -139,7 +131,7 @@ class LayerDirections:
         return _baseline(self.measured, kind, seed)
 
     def __repr__(self) -> str:
-        """Say what they are and where they come from, in a line."""
+        """Describe the directions in a line: what they are and where they come from."""
         rest = self.n_features - self.n_from_target
         source = ""
         if self.n_from_target:
@@ -172,13 +164,14 @@ def directions(
         model: The model. It is run in evaluation mode without gradients and handed back as it was.
         data: Its inputs, as for `compare`.
         layer: Name of a layer; "name:path" is one tensor of several that it returns.
-        against: What they should matter to. "logits": the model's own, (n_samples, n_classes). Another model: its layer
-            of the same name, as in two seeds of one net. An array (n_samples, q) or (n_samples,) in the order of the
-            data. Without a target: "pca" (default), principal directions; and the baselines "random_directions",
-            "random_neurons", "largest_activation" (single units by mean absolute activation).
+        against: What they are chosen by. Targets: "logits", the model's own; "labels", those of the batch; an array
+            (n_samples, q) or (n_samples,) in the order of the data; a function of the batch; (other_model, "layer").
+            Another model: its layer of the same name, as in two seeds of one net. Without a target: "pca" (default),
+            principal directions; and the baselines "random_directions", "random_neurons", "largest_activation" (single
+            units by mean absolute activation).
         method: How, where there is a target: "cca" (default), directions of largest correlation, or "pls", of largest
             covariance.
-        other_layer: Another layer in the other model.
+        other_layer: The layer of the other model, where it has another name.
         observe: What is a row and what a feature: "flatten" (whole outputs), "pixels" (a row a position, features are
             channels) or "tokens"; "pixels" and "tokens" project each position alike. "auto": vectors by flatten, maps
             of two or more spatial axes by pixels, (n_samples, n_tokens, n_features) by tokens. Padding in a batch's
@@ -187,7 +180,7 @@ def directions(
         retained_variance: Share of the layer's variance whose directions CCA may use, and of another network's. Logits
             and arrays are not cut: their small directions may be the ones that decide.
         forward: Your own way to run the models: forward(model, batch).
-        seed: Of random baselines.
+        seed: The seed of random baselines.
         progress: Whether to show a bar; None: on a terminal.
 
     Returns:
@@ -216,8 +209,9 @@ def directions(
     ('CCA with the logits', 8, 3, 'flatten')
     """
     step = SVDStep(retained_variance)
-    target, kind = target_of(against, method, layer, other_layer, forward)
-    measured, _ = measure_layers(model, data, layer, target, observe, forward, progress)
+    source = ModelSource(model, layer, forward, type(model).__name__)
+    target, kind = target_of(against, method, source, layer, other_layer, forward)
+    measured, _ = measure_layers(source, data, target, observe, progress)
     if len(measured) != 1:
         raise one_layer("directions", [each.layer for each in measured])
     found = directions_of(measured[0], against, method, kind, step, seed)
@@ -229,17 +223,19 @@ def directions(
 
 
 def target_of(
-    against: Against, method: str | None, layer: str | None, other_layer: str | None, forward: Forward | None
-) -> tuple[Target | None, str]:
-    """Read what directions are sought for: the target, None where there is none, and what they are called.
+    against: Against,
+    method: str | None,
+    source: ModelSource,
+    layer: str | None,
+    other_layer: str | None,
+    forward: Forward | None,
+) -> tuple[Source | None, str]:
+    """Read what directions are chosen by: the target, None where there is none, and their name.
 
     Raises:
-        UnknownOptionError: For a name that is none.
+        UnknownOptionError: For a name that does not exist.
         InputError: For arguments that do not go together.
     """
-    if isinstance(against, str) and against not in (*BASELINES, "logits"):
-        known = [*BASELINES, "logits", "another model", "an array"]
-        raise unknown_option("directions", "against", against, known)
     if method is not None and method not in METHODS:
         raise unknown_option("directions", "method", method, METHODS)
     if other_layer is not None and not isinstance(against, nn.Module):
@@ -252,20 +248,18 @@ def target_of(
             raise InputError(message("directions, method", "a target for it", got, "", remedy))
         return None, BASELINES[against]
     name = METHODS[method or "cca"]
-    if isinstance(against, str):
-        remedy = "Pass against=, an array (n_samples, q)"
-        target: Target = LogitsTarget(lambda output, where: logits_in(output, f"directions, {where}", remedy))
-        return target, f"{name} with the logits"
     if isinstance(against, nn.Module):
         theirs = other_layer or layer
         assert theirs is not None, "one layer is asked for where there is another model"
-        of = f"{theirs} of another net" if theirs != layer else "another net"
-        return NetworkTarget(against, theirs, forward), f"{name} with {of}"
-    array = to_tensor(against, "directions, targets")
-    if array.ndim not in (1, 2) or array.is_complex():
-        got = f"shape {tuple(array.shape)}, {str(array.dtype).removeprefix('torch.')}"
-        raise InputError(message("directions, targets", "a real array (n_samples, q) or (n_samples,)", got))
-    return ArrayTarget(array[:, None] if array.ndim == 1 else array), f"{name} with targets"
+        against = (against, theirs)
+    target = read_targets(
+        against, LogitsSource(source, "against"), forward, "directions against", [*BASELINES, "another model"]
+    )
+    if isinstance(against, str):
+        return target, f"{name} with the {against}"
+    if isinstance(against, tuple):
+        return target, f"{name} with " + (f"{against[1]} of another net" if against[1] != layer else "another net")
+    return target, f"{name} with targets"
 
 
 def directions_of(
@@ -279,7 +273,7 @@ def directions_of(
         if method == "pls":
             found = Directions.partial_least_squares(measured.joint)
         else:
-            target_step = step if isinstance(against, nn.Module) else WHOLE
+            target_step = step if isinstance(against, (nn.Module, tuple)) else WHOLE
             found = Directions.canonical(measured.joint, step, target_step=target_step)
     except SvccaError as error:
         error.add_note(f"svcca: x is layer {measured.layer!r}, y its target")

@@ -58,14 +58,23 @@ class Distributedness:
         return pd.DataFrame(values.T, index=pd.Index(self.ks, name="k"), columns=columns)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a number of units over k; returns figure and axes.
+        """Draw a line a number of units over k; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.projection import plot_distributedness
+        from svcca.plots.direction_curves import plot_unit_curves
 
-        return plot_distributedness(self, ax)
+        return plot_unit_curves(
+            self.ks,
+            self.values,
+            self.all_units,
+            n_units=self.n_units,
+            unprojected=self.unprojected,
+            n_features=self.n_features,
+            title=f"{self.title} {self.layer!r}, {self.kind}",
+            ax=ax,
+        )
 
 
 def distributedness(

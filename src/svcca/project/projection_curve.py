@@ -74,14 +74,22 @@ class ProjectionCurve:
         return pd.DataFrame(self.values.T, index=index, columns=pd.Index(self.kinds, name="kind"))
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a kind over k; returns figure and axes.
+        """Draw a line a kind over k; return the figure and its axes.
 
         Args:
             ax: Where to draw; by default a new figure.
         """
-        from svcca.plots.projection import plot_projection_curve
+        from svcca.plots.direction_curves import plot_direction_curves
 
-        return plot_projection_curve(self, ax)
+        return plot_direction_curves(
+            self.ks,
+            self.values,
+            kinds=self.kinds,
+            unprojected=self.unprojected,
+            n_features=self.n_features,
+            title=f"{self.title} {self.layer!r}",
+            ax=ax,
+        )
 
 
 def projection_curve(

@@ -1,4 +1,4 @@
-"""The matrix as one self-contained HTML page."""
+"""The page of a similarity matrix: self-contained HTML."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
 
-from svcca.io.files import PathLike, write_text
-from svcca.plots.heatmap import COLOUR_MAP, colour_scale, elide, ink_on, interval, number
+from svcca.plots.colours import COLOUR_MAP, colour_scale, ink_on
+from svcca.plots.text import elide, interval, number
 
 if TYPE_CHECKING:
     from svcca.compare.result import LayerSummary, SimilarityMatrix
@@ -64,29 +63,13 @@ class Cell:
 
     @property
     def sentence(self) -> str:
-        """What a screen reader says, and the tooltip where there is no script."""
+        """What a screen reader says, and the tooltip says where there is no script."""
         doubt = "" if self.clear else ", not clearly above chance"
         return f"row {self.row}, column {self.column}: {self.value}, chance {self.chance}{doubt}"
 
 
-def write_report(matrix: SimilarityMatrix, path: PathLike) -> Path:
-    """Write one self-contained HTML page: it opens from disk and asks no network for anything.
-
-    Args:
-        matrix: What to show.
-        path: File to write; replaced if it exists.
-
-    Returns:
-        The path written.
-
-    Raises:
-        FileError: If the file cannot be written; nothing half-written is left behind.
-    """
-    return write_text(path, render(matrix))
-
-
 def render(matrix: SimilarityMatrix) -> str:
-    """Render the page as text."""
+    """Return the page as text: it opens from disk and asks no network for anything."""
     cells = _cells(matrix)
     longest = max(len(elide(label)) for label in (*matrix.row_labels, *matrix.column_labels))
     n_rows, n_columns = matrix.values.shape
@@ -137,13 +120,13 @@ def _csp_hash(script: str) -> str:
 
 
 def _samples_each(layer: LayerSummary, n_samples: int) -> float:
-    """Samples for each direction of a layer, of those at one frequency where it has several."""
+    """Return the samples for each direction of a layer, of those at one frequency where it has several."""
     return n_samples * layer.n_frequencies / max(1, layer.rank)
 
 
 def _cells(matrix: SimilarityMatrix) -> list[list[Cell]]:
     """Prepare every pair for the page, row by row."""
-    scale = colour_scale(matrix)
+    scale = colour_scale(matrix.values, matrix.chance)
     places = np.round(100 * np.stack([scale(matrix.values), scale(matrix.chance)]), 1)
     colours = COLOUR_MAP(scale(matrix.values))[..., :3]
     return [
@@ -172,8 +155,8 @@ def _hex(rgb: np.ndarray) -> str:
 
 
 def _legend(matrix: SimilarityMatrix) -> dict[str, object]:
-    """Colour stops, tick labels and the chance mark of the colour scale; positions in percent of its length."""
-    scale = colour_scale(matrix)
+    """Return colour stops, tick labels and chance mark of the colour scale; positions in percent of its length."""
+    scale = colour_scale(matrix.values, matrix.chance)
     low, high = float(scale.vmin or 0), float(scale.vmax or 1)
     ticks = np.linspace(low, high, 5 if low < 0 else 6)
     start, end = (100 * float(scale(level)) for level in (matrix.chance.min(), matrix.chance.max()))
