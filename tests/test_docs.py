@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rooms
 import svcca
 from svcca.capture.rules import RULES
 
@@ -172,3 +173,14 @@ def test_every_relative_link_and_image_leads_somewhere(page: Path) -> None:
         assert file.exists(), target
         if anchor:
             assert anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def test_the_architecture_names_every_file_with_what_it_holds() -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    assert page == rooms.written(page), "python -m tests.rooms rewrites it"
+
+
+def test_a_file_that_the_architecture_does_not_name_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(rooms, "first_line", lambda path: f"another line about {path.name}")
+    assert page != rooms.written(page)

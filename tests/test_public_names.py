@@ -134,6 +134,7 @@ def test_what_a_public_name_takes_and_returns_is_public():
         (svcca.compare, svcca.SimilarityMatrix),  # returned
         (svcca.compression_report, CompressionReport),
         (svcca.SimilarityMatrix, LayerSummary),  # in a field
+        (svcca.FreezeTraining, svcca.freeze.AdaptiveFreezing),  # taken by a constructor
         (svcca.core.Directions, svcca.core.Projection),  # returned by a method
     ],
 )

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 import svcca
 from svcca.compress import compression_curve
-from svcca.errors import InputError, NonFiniteError, SampleError
+from svcca.errors import InputError, LayerError, NonFiniteError, SampleError
 
 pytestmark = pytest.mark.filterwarnings("ignore::svcca.SvccaWarning")
 QUIET = {"progress": False}
@@ -174,6 +174,20 @@ def test_one_sample_is_too_few(name):
         run(name, Net(), [X[:1]])
 
 
+@every_verb
+def test_a_name_that_selects_nothing_is_refused_beside_one_that_does(name):
+    good = "out" if name in by_input else "fc"
+    with pytest.raises(LayerError, match=r"layers of .*Net.*: .*; got 'fcc'\. Closest: fc"):
+        run(name, Net(), batches(), [good, "fcc"])
+
+
+@every_verb
+def test_a_network_in_training_gives_what_it_gives_in_evaluation(name):
+    model = Net().train()
+    training = VERBS[name](model, batches(), None)
+    np.testing.assert_array_equal(training, run(name, model, batches()))
+
+
 class Masked(nn.Module):
     """What stands at the padding is whatever it was; the logits do not see it."""
 
@@ -256,6 +270,21 @@ def test_the_calls_of_a_module_that_runs_twice_are_told_apart_or_left_out():
     dimensions = svcca.intrinsic_dimensions(model, data, **QUIET)
     assert [row.layer for row in dimensions.layers] == ["fc", "norm", "out"]
     assert dimensions.warnings[0].endswith("do not put samples first: act#1, act#2.")
+
+
+def test_layers_none_of_which_can_be_used_are_refused_by_name():
+    class Repeated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.Tanh()
+
+        def forward(self, x):
+            return self.act(self.act(x))
+
+    with pytest.raises(
+        InputError, match="layers of Repeated: expected a layer that can be observed; got 'act#1', 'act#2'"
+    ):
+        svcca.intrinsic_dimensions(Repeated(), X, **QUIET)
 
 
 class Answer(dict):

@@ -9,7 +9,7 @@ from torch import nn
 import svcca
 from compress.compressible import convolutional, dense, images, output
 from svcca.compress import compression_curve, layer_inputs
-from svcca.compress.layer_inputs import OriginalLogits, input_moments, inputs_of_other
+from svcca.compress.layer_inputs import OriginalLogits, group_moments, input_moments, inputs_of_other
 from svcca.core.moments import JointMoments
 from svcca.errors import InputError, LayerError, SvccaWarning
 
@@ -140,9 +140,7 @@ def test_targets_over_other_positions_are_refused():
 
 def test_a_target_wider_than_is_worth_it_is_refused(monkeypatch):
     monkeypatch.setattr(layer_inputs, "WIDEST_TARGET", 2)
-    with pytest.raises(
-        InputError, match=r"compress '2': expected a target of at most 2 columns; got 3\. Pass against="
-    ):
+    with pytest.raises(InputError, match=r"compress '2': expected a target of at most 2 columns; got 3\. Pass"):
         svcca.compress(dense(), images(300, 6), layers="2", ranks=2, against="logits")
 
 
@@ -165,3 +163,16 @@ def test_a_layer_that_runs_twice_in_the_data_that_are_measured_is_refused():
 
     with pytest.raises(LayerError, match=r"compress Sometimes: expected a layer that runs once .*; got 'fc#1'"):
         input_moments(Sometimes(), ["fc"], images(20, 6).split(10), None, None, False)
+
+
+def test_each_group_of_a_convolution_has_its_own_inputs_beside_the_targets():
+    model, data = convolutional(), images(40, 2, 5, 5)
+    found = input_moments(model, ["2"], [data], OriginalLogits(model, None), None, False)["2"]
+    with torch.no_grad():
+        maps, logits = model[:2](data).permute(0, 2, 3, 1), model(data)
+    for group, (x, joint) in enumerate(group_moments(found, model[2])):
+        rows = maps[..., 4 * group : 4 * group + 4].reshape(-1, 4)
+        expected = JointMoments.from_rows(rows, logits.repeat_interleave(25, dim=0))
+        assert x is joint.x
+        assert torch.allclose(x.scatter, expected.x.scatter, rtol=0, atol=1e-9)
+        assert torch.allclose(joint.cross_scatter, expected.cross_scatter, rtol=0, atol=1e-9)

@@ -571,14 +571,6 @@ def test_layers_of_two_precisions_keep_their_own():
     same(grid.pair(1, 0).correlations.numpy(), alone, 1e-12)
 
 
-@quiet
-def test_a_layer_far_from_the_assumption_is_doubted_by_name():
-    x = np.random.default_rng(36).normal(size=(300, 2, 6, 6))
-    edge = x + 20 * (np.arange(6) == 0)
-    (doubt,) = (doubt for doubt in fourier_cca(x, edge).warnings if doubt.kind == "translation")
-    assert doubt.text.startswith("y: ")
-
-
 def test_forced_correlations_are_no_more_than_there_are():
     rng = np.random.default_rng(35)
     with warnings.catch_warnings():

@@ -94,8 +94,11 @@ def test_dropout_above_the_prefix_stays_random():
 
 def test_dropout_between_frozen_layers_is_found_out():
     model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 6), nn.Linear(6, 2)).train()
+    x = torch.randn(9, 4)
+    random_state = torch.get_rng_state()
     with pytest.raises(NoPrefixError, match=r"something else in training than in evaluation .*name it in their blocks"):
-        FrozenPrefix(model, frozen(model, model[0], model[2]), call(torch.randn(9, 4)))
+        FrozenPrefix(model, frozen(model, model[0], model[2]), call(x))
+    assert torch.equal(torch.get_rng_state(), random_state)
 
 
 def test_noise_that_is_drawn_in_evaluation_too_is_found_out():

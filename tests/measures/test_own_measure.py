@@ -47,7 +47,11 @@ def expected(x, y):
 
 X, Y = ref.related(0, 300, 4, 5)
 NET = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
-STATES = [{name: torch.randn_like(weight) for name, weight in NET.state_dict().items()} for _ in range(3)]
+SEED = torch.Generator().manual_seed(0)
+STATES = [
+    {name: torch.randn(weight.shape, generator=SEED, dtype=torch.float64) for name, weight in NET.state_dict().items()}
+    for _ in range(3)
+]
 PROBE = torch.from_numpy(X)
 
 

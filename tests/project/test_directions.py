@@ -315,3 +315,20 @@ def test_single_neurons_and_positions_of_few_samples_are_no_reason_to_warn():
 def test_an_empty_loader_is_refused():
     with pytest.raises(SampleError, match="at least 2 samples; got 0"):
         svcca.directions(net(), [], "fc")
+
+
+def test_a_complex_layer_is_refused():
+    class Spectrum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.to_complex = Complex()
+
+        def forward(self, x):
+            return self.to_complex(x)
+
+    class Complex(nn.Module):
+        def forward(self, x):
+            return torch.fft.fft(x)
+
+    with pytest.raises(InputError, match="directions of 'to_complex': expected a real layer; got a complex one"):
+        svcca.directions(Spectrum(), torch.randn(20, 3), "to_complex")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from svcca.capture.batches import Batch, Forward, batches_of
 from svcca.capture.hooks import Keep
 from svcca.capture.rules import Observe
-from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns, kept
+from svcca.capture.sources import ArraySource, ModelSource, Source, kept
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.pairs import compare_sources
 from svcca.compare.result import SimilarityMatrix
@@ -160,7 +160,6 @@ def sensitivity_of(
     source: ModelSource, columns: Source, data: Iterable[Any], observe: Observe, step: SVDStep, progress: bool | None
 ) -> ClassSensitivity:
     """Correlate every layer of a model with every column of its targets, in one pass over the data."""
-    check_patterns([source])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
         (matrix,) = compare_sources(

@@ -12,7 +12,7 @@ from torch import nn
 from svcca.capture.accumulate import run_pass
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.rules import Observe, common_rule
-from svcca.capture.sources import ArraySource, ModelSource, Source, check_patterns
+from svcca.capture.sources import ArraySource, ModelSource, Source
 from svcca.capture.targets import LogitsSource, Targets, read_targets
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
@@ -146,7 +146,6 @@ def compare(
             raise InputError(message("compare", "a second network or targets", "both"))
         logits = LogitsSource(first, "targets") if isinstance(first, ModelSource) else None
         second = read_targets(targets, logits, forward, "compare targets")
-    check_patterns([first] if second is None else [first, second])
     batches = _batches(data, first, second)
     found = compare_sources(
         first, second, batches, chosen, step, observe, memory_budget, progress, targets=targets is not None

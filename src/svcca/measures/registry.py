@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
 
 from svcca.errors import InputError, message, unknown_option
-from svcca.measures.cca import CCA, R2CCA, R2SVCCA, SVCCA
-from svcca.measures.cka import DebiasedCKA, LinearCKA
 from svcca.measures.measure import Measure
-from svcca.measures.procrustes import Procrustes
-from svcca.measures.pwcca import PWCCA
-from svcca.measures.regression import LinearRegression
-from svcca.measures.summaries import ThresholdedCCA, TopCCA
-from svcca.measures.weighted import WeightedSVCCA
-
-MEASURES: Mapping[str, Measure] = MappingProxyType(
-    {
-        measure.name: measure
-        for measure in (
-            SVCCA(),
-            R2SVCCA(),
-            WeightedSVCCA(),
-            PWCCA(),
-            CCA(),
-            R2CCA(),
-            TopCCA(),
-            ThresholdedCCA(),
-            LinearCKA(),
-            DebiasedCKA(),
-            Procrustes(),
-            LinearRegression(),
-        )
-    }
-)
-"""Every measure by the name that `measure=` takes, with its default parameters."""
 
 _WITH_PARAMETERS = {
     "pwcca_x": "PWCCA(side='x')",
@@ -105,3 +80,19 @@ def get_measures(measure: str | Measure | Iterable[str | Measure], *, frequency:
             remedy = "Leave one out, or give your own measure a name of its own"
             raise InputError(message("measure", "each measure once", f"{label!r} twice", "", remedy))
     return found
+
+
+def _measures_of_this_room() -> Iterator[Measure]:
+    """Yield every measure that a file of this folder defines: a new one is a new file, and nothing else."""
+    room = __name__.rpartition(".")[0]
+    for file in pkgutil.iter_modules(import_module(room).__path__, f"{room}."):
+        module = import_module(file.name)
+        for value in vars(module).values():
+            is_measure = inspect.isclass(value) and issubclass(value, Measure) and not inspect.isabstract(value)
+            if is_measure and value.__module__ == file.name:
+                yield value()
+
+
+# Last, since files of this folder take the look-ups above from here.
+MEASURES: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in _measures_of_this_room()})
+"""Every measure by the name that `measure=` takes, with its default parameters."""
