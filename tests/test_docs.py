@@ -11,6 +11,7 @@ import pytest
 
 import rooms
 import svcca
+from svcca.capture.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -121,6 +122,11 @@ def test_the_table_of_measures_lists_each_once_with_its_symmetry() -> None:
     listed = [(names(row[0])[0], row[3]) for row in rows]
     known = [(name, "yes" if measure.symmetric else "no") for name, measure in svcca.MEASURES.items()]
     assert sorted(listed) == sorted(known)
+
+
+def test_the_table_of_rules_lists_each_once() -> None:
+    rows = table((ROOT / "docs" / "guide.md").read_text(encoding="utf-8"), "rule", "a sample is", "a feature is")
+    assert sorted(names(row[0])[0] for row in rows) == sorted(RULES)
 
 
 def test_the_table_of_ranges_and_levels_covers_every_measure() -> None:

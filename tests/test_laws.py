@@ -82,6 +82,50 @@ def test_imports_point_one_way():
     assert violations(SOURCE) == []
 
 
+FOURIER_RULE = "capture/observations/fourier.py"
+
+
+def fourier_imports(source):
+    """Every import of svcca.fourier in the rooms that are not to ask how a rule folds its rows."""
+    found = []
+    for room in ("capture", "compare", "freeze"):
+        for path in sorted((source / room).rglob("*.py")):
+            relative = path.relative_to(source).as_posix()
+            package = ".".join(["svcca", *path.relative_to(source).parts[:-1]])
+            names = imports(ast.parse(path.read_text(encoding="utf-8")), package)
+            if relative != FOURIER_RULE:
+                found += [f"{relative}: {name}" for name in names if _of_fourier(name)]
+    return found
+
+
+def _of_fourier(name):
+    # The room, its names, or the class of the rule: by whichever way it comes.
+    return f"{name}.".startswith("svcca.fourier.") or name.rpartition(".")[2] in ("Fourier", "fourier")
+
+
+def test_only_its_own_file_knows_the_fourier_rule():
+    allowed = ["__init__: svcca.capture.observations.fourier.Fourier"]
+    found = [line.replace(".py", "").removeprefix("capture/observations/") for line in fourier_imports(SOURCE)]
+    assert [line for line in found if not line.removeprefix("capture/").startswith("__init__: ")] == []
+    assert set(allowed) <= set(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from svcca.fourier.grid import FourierGrid",
+        "import svcca.fourier",
+        "from svcca import fourier",
+        "from svcca.capture.observations import Fourier",
+        "def late():\n    from ..fourier.cca import fourier_cca",
+    ],
+)
+def test_a_planted_question_for_fourier_is_found(tmp_path, line):
+    (tmp_path / "compare").mkdir()
+    (tmp_path / "compare" / "pairs.py").write_text(line)
+    assert len(fourier_imports(tmp_path)) == 1
+
+
 def test_there_is_something_to_read():
     assert len(list(SOURCE.rglob("*.py"))) > 20
 

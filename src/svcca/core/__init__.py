@@ -9,6 +9,7 @@ from svcca.core.arrays import ArrayLike
 from svcca.core.coherence import Coherence, Factorisation, LayerPair, LayerSpectrum, PairBlock, Side
 from svcca.core.directions import Directions, Form, Projection
 from svcca.core.grid import CoherenceGrid, GridAccumulator
+from svcca.core.kept import KeptBases, KeptLayers
 from svcca.core.linalg import SVD, SingularValues
 from svcca.core.moments import JointMoments, Moments
 from svcca.core.scatter import Precision
@@ -29,6 +30,8 @@ __all__ = [
     "Grid",
     "GridAccumulator",
     "JointMoments",
+    "KeptBases",
+    "KeptLayers",
     "LayerPair",
     "LayerSpectrum",
     "Moments",
