@@ -1,4 +1,4 @@
-"""Every measure that `reference.MEASURES` has an oracle for, by its label; those with parameters beside the defaults."""
+"""Every measure that `reference.MEASURES` has an oracle for, by its label, parameters too."""
 
 import reference
 from svcca.measures import MEASURES, PWCCA, WeightedSVCCA
