@@ -155,12 +155,11 @@ def private_names(tree):
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "svcca":
             public = getattr(importlib.import_module(node.module), "__all__", ())
             found += [f"{node.module}.{alias.name}" for alias in node.names if alias.name not in public]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "svcca":
-            if node.attr not in {*svcca.__all__, *ROOMS}:
-                found.append(f"svcca.{node.attr}")
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "svcca":
+            found += [f"svcca.{node.attr}"] if node.attr not in {*svcca.__all__, *ROOMS} else []
         elif isinstance(node, ast.Attribute) and (room := ast.unparse(node.value).removeprefix("svcca.")) in ROOMS:
-            if node.attr not in importlib.import_module(f"svcca.{room}").__all__:
-                found.append(f"svcca.{room}.{node.attr}")
+            public = importlib.import_module(f"svcca.{room}").__all__
+            found += [f"svcca.{room}.{node.attr}"] if node.attr not in public else []
     return found
 
 
