@@ -1,6 +1,7 @@
 """Class sensitivity at every checkpoint: against `class_sensitivity`, in order, saved, drawn, refused."""
 
 import copy
+import importlib
 import json
 from dataclasses import replace
 
@@ -13,10 +14,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import svcca
 from svcca.compare import ClassDynamics
-from svcca.compare import class_dynamics as module
 from svcca.errors import FileError, InputError, LayerError, RankError, SampleError, SvccaWarning, UnknownOptionError
 
 matplotlib.use("Agg")
+module = importlib.import_module("svcca.compare.class_dynamics")  # the room's attribute of this name is the function
 X = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.nn.functional.one_hot(torch.randint(0, 3, (400,), generator=torch.Generator().manual_seed(1))).float()
 STEPS = [0, 5, 10, 40]

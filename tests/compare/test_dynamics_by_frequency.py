@@ -99,8 +99,9 @@ def test_a_run_goes_on_from_its_folder(tmp_path, monkeypatch):
     assert again.layers == expected.layers
 
 
-def test_a_folder_of_another_rule_is_not_taken_for_this_one(tmp_path):
-    dynamics("pool", folder=tmp_path)
+@pytest.mark.parametrize("other", ["pool", svcca.Fourier(phases=2)], ids=str)
+def test_a_folder_of_another_rule_is_not_taken_for_this_one(tmp_path, other):
+    dynamics(other, folder=tmp_path)
     np.testing.assert_array_equal(dynamics(folder=tmp_path).values, dynamics().values)
 
 
@@ -175,6 +176,7 @@ def test_class_sensitivity_is_what_compare_with_targets_gives():
         )
         np.testing.assert_allclose(got.values[:, index], expected.values[:, 0], atol=1e-10)
         np.testing.assert_allclose(got.chance[:, index], expected.chance[:, 0], atol=1e-10)
+        assert expected.columns[0].observation == "fourier (vector: zero frequency)"
         np.testing.assert_allclose(logit.values[:, 0], expected.values[:, 0], atol=1e-10)
 
 

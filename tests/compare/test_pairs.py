@@ -560,7 +560,7 @@ def test_a_pattern_of_observe_that_fits_no_layer_is_refused():
 
 @pytest.mark.parametrize("options", [{"measure": "svca"}, {"observe": "pixel"}], ids=str)
 def test_an_unknown_choice_lists_the_known(options):
-    known = "svcca, svcca_r2, svcca_weighted" if "measure" in options else "auto, flatten, fourier, interpolate, pixels"
+    known = "cca, svcca, r2_cca, svcca_r2" if "measure" in options else "auto, flatten, fourier, interpolate, pixels"
     with pytest.raises(UnknownOptionError, match=f"one of {known}"):
         compare(Net(), None, X, **options)
 

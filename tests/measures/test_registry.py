@@ -1,6 +1,7 @@
 """Every measure: its oracle on each route, its laws, its flags, its chance level."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,8 +56,11 @@ def assert_equal(got, expected, tolerance=TOLERANCE):
 # -- against the oracles ----------------------------------------------------------------------------------------------
 
 
-def test_every_measure_has_an_oracle():
+def test_every_measure_has_an_oracle_or_a_test_of_its_own():
     assert set(ref.MEASURES) == set(EVERY)
+    own = [measure for name, measure in MEASURES.items() if name not in EVERY]
+    files = [type(measure).__module__.rpartition(".")[2] for measure in own]
+    assert [file for file in files if not Path(__file__).with_name(f"test_{file}.py").exists()] == []
 
 
 @every_name

@@ -93,13 +93,15 @@ class KeptMaps:
         subspaces, kept = [], []
         for index, rest in enumerate(plain["layers"]):
             mean, values, vectors, maps = (tensors[f"{index}.{name}"] for name in (*TENSORS, "maps"))
+            # In memory of their own: a file's tensors may not lie where complex arithmetic needs them, which crashes.
+            directions = torch.complex(vectors[..., 0], vectors[..., 1])
             subspaces.append(
                 FourierSubspace(
                     len(maps),
                     mean,
                     FrequencyGrid.of(tuple(rest["sizes"])),
                     values,
-                    torch.view_as_complex(vectors),
+                    directions,
                     rest["total_variance"],
                     Gap(**rest["gap"]),
                     tuple(rest["notes"]),
