@@ -171,6 +171,27 @@ def test_what_is_no_target_is_refused(targets, error, text):
         compare(loader(), targets)
 
 
+@pytest.mark.parametrize("targets", [(net(1), "2"), X, {"a": X[:, 0]}, "logits"], ids=["layer", "array", "map", "name"])
+def test_a_layer_that_is_not_there_is_told_whatever_the_targets(targets):
+    with pytest.raises(LayerError, match=r"layers of a \(Sequential\): .*got 'typo'\. There are: 0, 1, 2"):
+        compare(loader(), targets, layers=["0", "typo"])
+
+
+def test_targets_whose_names_are_equal_as_text_are_refused():
+    with pytest.raises(InputError, match="compare targets: expected names that differ as text; got 1 and '1'"):
+        compare(loader(), {1: X[:, 0], "1": X[:, 1], "2": X[:, 2]})
+
+
+@pytest.mark.parametrize("targets", [LABELS, LABELS.numpy(), {"a": LABELS}, lambda batch: batch[1]], ids=range(4))
+def test_integer_labels_are_told_what_to_do(targets):
+    remedy = "For class labels pass {}='labels', or one-hot columns as floats"
+    with pytest.raises(InputError, match=remedy.format("targets")):
+        compare(loader(), targets)
+    if not isinstance(targets, dict):
+        with pytest.raises(InputError, match=remedy.format("against")):
+            svcca.directions(net(), loader(), "0", against=targets, **QUIET)
+
+
 def test_a_second_network_beside_targets_is_refused():
     with pytest.raises(InputError, match="compare: expected a second network or targets; got both"):
         svcca.compare(net(), net(1), loader(), targets="logits")
@@ -253,6 +274,26 @@ def test_logits_of_each_token_are_found_where_they_will_do():
 def test_what_has_another_number_of_rows_is_passed_over():
     output = (torch.randn(3, 3), torch.randn(5, 2))
     assert logits_in(output, 5, "a", "").shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        ({"embedding": torch.ones(5, 8), "scores": torch.ones(5, 3)}, r"'embedding' \(5, 8\), 'scores' \(5, 3\)"),
+        ((torch.ones(5, 1), torch.ones(5, 3)), r"'0' \(5, 1\), '1' \(5, 3\)"),
+        (({"logits": torch.ones(5, 2)}, {"logits": torch.ones(5, 3)}), r"'0\.logits' \(5, 2\), '1\.logits' \(5, 3\)"),
+    ],
+    ids=["embedding", "loss a sample", "two heads"],
+)
+def test_of_several_outputs_that_could_be_logits_none_is_guessed(output, names):
+    with pytest.raises(InputError, match=rf"expected one output .*'logits'; got {names}\. Pass it, or forward="):
+        logits_in(output, 5, "a", "Pass it")
+
+
+def test_of_several_outputs_the_one_called_logits_is_taken():
+    logits = torch.randn(5, 3)
+    assert torch.equal(logits_in({"embedding": torch.ones(5, 8), "logits": logits}, 5, "a", ""), logits)
+    assert torch.equal(logits_in((torch.ones(5, 1), {"logits": logits}), 5, "a", ""), logits)
 
 
 # -- the rows that stand beside a layer's -----------------------------------------------------------------------------
