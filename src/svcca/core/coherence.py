@@ -152,8 +152,8 @@ class LayerPair(Protocol):
         """Return the sum over units of |<unit, canonical variate>| of a side, or of its squares; and correlations."""
         ...
 
-    def truncate(self, step: SVDStep) -> LayerPair:
-        """Apply the SVD step to both layers; the same object where nothing is cut."""
+    def truncate(self, step: SVDStep, y_step: SVDStep | None = None) -> LayerPair:
+        """Apply the SVD step to both layers, or another to y; the same object where nothing is cut."""
         ...
 
     def with_vectors(self) -> LayerPair:
@@ -241,13 +241,13 @@ class Coherence:
         x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
         return (PairBlock(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
 
-    def truncate(self, step: SVDStep) -> Coherence:
-        """Apply the SVD step to both layers; the same object where nothing is cut.
+    def truncate(self, step: SVDStep, y_step: SVDStep | None = None) -> Coherence:
+        """Apply the SVD step to both layers, or another to y; the same object where nothing is cut.
 
         Raises:
             InputError: If a layer has fewer directions than the step's number of components.
         """
-        x, y = self.x.truncate(step), self.y.truncate(step)
+        x, y = self.x.truncate(step), self.y.truncate(y_step or step)
         if x is self.x and y is self.y:
             return self
         return Coherence(x, y, self.matrix[: x.rank, : y.rank])

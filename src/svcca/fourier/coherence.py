@@ -68,9 +68,9 @@ class FourierCoherence:
         """Number of samples both layers were seen over."""
         return self.x.n_samples
 
-    def truncate(self, step: SVDStep) -> FourierCoherence:
-        """Apply the SVD step to both layers; the same object where nothing is cut."""
-        x, y = self.x.truncate(step), self.y.truncate(step)
+    def truncate(self, step: SVDStep, y_step: SVDStep | None = None) -> FourierCoherence:
+        """Apply the SVD step to both layers, or another to y; the same object where nothing is cut."""
+        x, y = self.x.truncate(step), self.y.truncate(y_step or step)
         if x is self.x and y is self.y:
             return self
         device = self.matrix.device

@@ -23,7 +23,12 @@ def evaluate(measure: Measure, pair: LayerPair, step: SVDStep, where: str = "x a
 
 
 def evaluate_all(
-    measures: Sequence[Measure], pair: LayerPair, step: SVDStep, where: str = "x and y"
+    measures: Sequence[Measure],
+    pair: LayerPair,
+    step: SVDStep,
+    where: str = "x and y",
+    *,
+    y_step: SVDStep | None = None,
 ) -> list[Similarity]:
     """Evaluate several measures on one pair of layers; they share its decompositions.
 
@@ -32,6 +37,7 @@ def evaluate_all(
         pair: The pair, not cut yet, or cut by the same step.
         step: The SVD step of the measures that have one.
         where: What the pair is called in warnings and errors.
+        y_step: The SVD step of the second layer; None: that of the first.
 
     Returns:
         Value, chance level, ranks and doubts, in the order of the measures.
@@ -42,7 +48,7 @@ def evaluate_all(
     # Singular values come with the vectors: where one measure needs these, no other need factorise for values alone.
     if any(measure.needs_vectors and not measure.svd_step for measure in measures):
         pair = pair.with_vectors()
-    cut = pair.truncate(step) if any(measure.svd_step for measure in measures) else pair
+    cut = pair.truncate(step, y_step) if any(measure.svd_step for measure in measures) else pair
     if any(measure.needs_vectors and measure.svd_step for measure in measures):
         cut = cut.with_vectors()
     results = []
