@@ -66,26 +66,16 @@ def similarity_matrices(
         *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)]),
         *dict.fromkeys([*_layer_doubts(a, rows, grid.rows), *_layer_doubts(b, columns, grid.columns)]),
     ]
-<<<<<<< HEAD
-    coupled = _coupled_ranks(grid, rows, next(iter(columns))) if coupled_ranks else {}
-    pairs = _evaluate_pairs(grid, rows, columns, measures, step, column_step, progress)
-    return [
-        SimilarityMatrix(
-            values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
-            rows=_summaries(rows, grid.rows, measure, step, coupled),
-            columns=_summaries(columns, grid.columns, measure, column_step),
-=======
     coupled = {
         svd_step: _coupled_ranks(grid, rows, next(iter(columns)), step if svd_step else WHOLE) if coupled_ranks else {}
         for svd_step in {measure.svd_step for measure in measures}
     }
-    pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
+    pairs = _evaluate_pairs(grid, rows, columns, measures, step, column_step, progress)
     return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
             rows=_summaries(rows, grid.rows, measure, step, coupled[measure.svd_step]),
-            columns=_summaries(columns, grid.columns, measure, step),
->>>>>>> classes
+            columns=_summaries(columns, grid.columns, measure, column_step),
             measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
             n_samples=passed.accumulator.n_samples,
