@@ -150,7 +150,7 @@ def test_a_device_that_is_not_there_is_refused(nets, capsys, monkeypatch, device
         ),
         (
             ["compare", "a.npz", "--observe", "pixel"],
-            "one of auto, flatten, pixels, pool, tokens, last_token",
+            "one of auto, flatten, fourier, interpolate, pixels, pool",
         ),
         (["compare", "a.npz", "-l", "conv2"], "got 'conv2'. Closest: conv1"),
         (["compare", "a.npz", "--retained-variance", "1.5"], "expected a share in (0, 1]; got 1.5"),

@@ -179,3 +179,4 @@ def test_help_on_compress_shows_how_the_result_is_loaded():
     assert "svcca compress -m nets:net -c a.pt -d nets:loader --ratio 0.35 -o smaller.pt" in text
     assert 'smaller = svcca.load_compressed(nets.net(), "smaller.pt")' in text
     assert all(option in text for option in ("--ranks", "--max-loss", "--against-checkpoint", "--evaluate", "--export"))
+    assert "logits, labels, pls" in " ".join(text.replace("│", " ").split())

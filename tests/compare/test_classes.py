@@ -99,6 +99,32 @@ def test_other_targets_take_the_place_of_the_logits():
     assert named.values[0, 0] == pytest.approx(got.values[0, 1], abs=1e-14)
 
 
+@pytest.mark.parametrize("observe", ["auto", "fourier"])
+def test_a_class_without_a_sample_is_left_out_of_labels_with_a_remark(observe):
+    def sensitivity(labels):
+        data = list(zip(IMAGES.split(200), labels.split(200), strict=True))
+        names = ["cat", "dog", "bird"]
+        return svcca.class_sensitivity(
+            Net(), data, targets="labels", classes=names, layers=["conv", "fc"], observe=observe, progress=False
+        )
+
+    labels = (IMAGES[:, 0, 0, 0] > 0).long() * 2  # no dog
+    got, both = sensitivity(labels), sensitivity(torch.cat([torch.ones(1).long(), labels[1:]]))
+    assert got.classes == ("cat", "bird")
+    assert both.classes == ("cat", "dog", "bird")
+    left_out = [doubt.text for doubt in got.matrix.warnings if doubt.kind == "left_out"]
+    assert left_out == ["targets: left out, since they are constant over all samples: dog."]
+    assert not [doubt for doubt in both.matrix.warnings if doubt.kind == "left_out"]
+    by_hand = nn.functional.one_hot(labels, 3).double()[:, [0, 2]]
+    expected = svcca.class_sensitivity(
+        Net(), IMAGES, targets=by_hand, layers=["conv", "fc"], observe=observe, progress=False
+    )
+    np.testing.assert_allclose(got.values, expected.values, atol=1e-9)
+    assert [layer.rank for layer in got.matrix.rows] == [layer.rank for layer in expected.matrix.rows]
+    with pytest.raises(InputError, match="target 'cat': expected a value that varies between samples; got a constant"):
+        sensitivity(torch.zeros_like(labels))
+
+
 def test_noise_is_at_chance_and_nothing_beyond_it():
     noise = np.random.default_rng(0).normal(size=(600, 40))
     got = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets=noise, progress=False)

@@ -180,8 +180,11 @@ def test_debiased_cka_recovers_the_alignment_of_a_population_from_few_samples():
     [
         (lambda x, y: pwcca(x, y, side="both"), "pwcca: expected side to be one of narrower, x, y, mean; got 'both'"),
         (lambda x, y: svcca_weighted(x, y, side="narrower"), "svcca_weighted: expected side to be one of x, y, mean"),
-        (lambda x, y: similarities(x, y, ["cca", "ccca"]), "measure: expected measure to be one of svcca, svcca_r2"),
-        (lambda x, y: permutation_test(x, y, measure="r2"), "measure: expected measure to be one of svcca, svcca_r2"),
+        (lambda x, y: similarities(x, y, ["cca", "ccca"]), "measure: expected measure to be one of cca, svcca, r2_cca"),
+        (
+            lambda x, y: permutation_test(x, y, measure="r2"),
+            "measure: expected measure to be one of cca, svcca, r2_cca",
+        ),
         (lambda x, y: svcca(x, y, by="energy"), "SVD step: expected by to be one of variance, singular_values; got"),
         (lambda x, y: similarities(x, y, ["cca"], precision="f4"), "precision to be one of float64, float32; got 'f4'"),
     ],

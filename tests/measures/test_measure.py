@@ -130,7 +130,7 @@ def test_the_look_up_takes_a_name_or_a_measure():
 )
 def test_a_name_that_once_had_a_side_in_it_says_what_to_write(name, written):
     with pytest.raises(
-        UnknownOptionError, match=rf"one of svcca, .*; got '{name}'\. Write svcca\.measures\.{written}\."
+        UnknownOptionError, match=rf"one of cca, svcca, .*; got '{name}'\. Write svcca\.measures\.{written}\."
     ):
         get_measure(name)
 

@@ -245,7 +245,9 @@ def test_the_registry_lists_every_measure_by_its_own_name():
 def test_an_unknown_measure_lists_the_known_ones_and_the_closest():
     with pytest.raises(
         UnknownOptionError,
-        match=re.escape("linear_cka_debiased, procrustes, linear_regression_r2; got 'svca'. Did you mean 'svcca'?"),
+        match=re.escape(
+            "linear_regression_r2, cca_top, cca_thresholded, svcca_weighted; got 'svca'. Did you mean 'svcca'?"
+        ),
     ):
         get_measure("svca")
 
@@ -290,7 +292,7 @@ def test_chance_of_linear_cka_is_that_of_the_participation_ratios():
 
 def test_correlations_forced_to_one_are_counted_in_the_warning():
     pair = Coherence.from_rows(ref.gaussian(0, 21, 15), ref.gaussian(1, 21, 12))
-    (doubt,) = doubts(pair, 1.0, "layer a and layer b", from_correlations=True)
+    (doubt,) = doubts(CCA(), pair, 1.0, "layer a and layer b")
     assert doubt.kind == "forced"
     assert doubt.text.startswith(
         "layer a and layer b: 7 of 12 canonical correlations are 1 whatever the layers hold, because 21 samples cannot "
@@ -301,16 +303,16 @@ def test_correlations_forced_to_one_are_counted_in_the_warning():
 
 def test_a_high_chance_level_is_named_in_the_warning():
     pair = Coherence.from_rows(ref.gaussian(0, 40, 8), ref.gaussian(1, 40, 9))
-    (doubt,) = doubts(pair, 0.3712, "x and y", from_correlations=True)
+    (doubt,) = doubts(CCA(), pair, 0.3712, "x and y")
     assert doubt.kind == "chance"
     assert "unrelated layers would already give 0.37 with 40 samples and 8 and 9 directions" in doubt.text
 
 
 def test_a_low_chance_level_needs_no_warning():
     pair = Coherence.from_rows(*ref.related(0, 80, 4, 3))
-    assert doubts(pair, chance.CHANCE_WARNING, "x and y", from_correlations=True) == []
+    assert doubts(CCA(), pair, chance.CHANCE_WARNING, "x and y") == []
 
 
 def test_linear_cka_has_no_correlations_that_could_be_forced():
     pair = Coherence.from_rows(ref.gaussian(0, 21, 15), ref.gaussian(1, 21, 12))
-    assert doubts(pair, 0.1, "x and y", from_correlations=False) == []
+    assert doubts(LinearCKA(), pair, 0.1, "x and y") == []

@@ -157,9 +157,11 @@ def private_names(tree):
             found += [f"{node.module}.{alias.name}" for alias in node.names if alias.name not in public]
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "svcca":
             found += [f"svcca.{node.attr}"] if node.attr not in {*svcca.__all__, *ROOMS} else []
-        elif isinstance(node, ast.Attribute) and (room := ast.unparse(node.value).removeprefix("svcca.")) in ROOMS:
-            public = importlib.import_module(f"svcca.{room}").__all__
-            found += [f"svcca.{room}.{node.attr}"] if node.attr not in public else []
+        elif isinstance(node, ast.Attribute) and (room := ast.unparse(node.value)) in {
+            f"svcca.{name}" for name in ROOMS
+        }:
+            public = importlib.import_module(room).__all__
+            found += [f"{room}.{node.attr}"] if node.attr not in public else []
     return found
 
 

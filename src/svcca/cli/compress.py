@@ -42,7 +42,8 @@ def compress(
         typer.Option("--layers", "-l", help='Layer name or pattern, e.g. "fc*". Repeatable. Default: all that can be.'),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What directions are chosen by: outputs (default), logits, pls, pca, weights.")
+        str | None,
+        typer.Option(help="What directions are chosen by: outputs (default), logits, labels, pls, pca, weights."),
     ] = None,
     against_checkpoint: Annotated[
         Path | None, typer.Option(help="Or another network of the same model, e.g. from another seed: its weights.")

@@ -68,7 +68,8 @@ def class_sensitivity(
 
     For one logit CCA is least squares: the correlation is the root of the R2 of the logit on the layer's leading
     directions. Convolutional maps take part by the mean of each channel, all that can correlate with something that
-    does not move with the image.
+    does not move with the image. Of targets="labels", classes without a sample are left out; `matrix.warnings` names
+    them.
 
     Args:
         model: A model whose output is (n_samples, n_classes), or holds such `logits`.
@@ -154,7 +155,7 @@ def sensitivities_of(
 
 
 class TargetColumns(Source):
-    """Targets taken apart into single columns, each with its name; none may be constant.
+    """Targets taken apart into single columns, each with its name; none may be constant, but for labels.
 
     Args:
         targets: The targets, as a user passed them.
@@ -182,6 +183,7 @@ class TargetColumns(Source):
         self.captured = self._source.captured
         self._first: dict[str, Tensor] = {}
         self._varying: set[str] = set()
+        self._of_labels = isinstance(targets, str) and targets == "labels"
         if isinstance(self._source, ArraySource) and self._source.n_samples:  # it need not wait for a pass
             self._of = ""
             self._columns(self._source.arrays)
@@ -203,6 +205,10 @@ class TargetColumns(Source):
         self._source.finish(n_samples)
         self._check_varying()
 
+    def named_outright(self, label: str) -> bool:
+        """Whether a column cannot be left out quietly: that of a class of which there is no sample can."""
+        return not self._of_labels
+
     def _columns(self, blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take blocks apart, and remember which columns have been seen to vary."""
         columns: dict[str, Tensor] = {}
@@ -223,7 +229,7 @@ class TargetColumns(Source):
 
     def _check_varying(self) -> None:
         constant = [name for name in self._first if name not in self._varying]
-        if constant:
+        if constant and not (self._of_labels and self._varying):
             cause = "A class that never occurs, or a logit that does not depend on the input"
             remedy = "Leave it out, or pass targets= that vary"
             where = f"{self._of}target {constant[0]!r}"
