@@ -1,6 +1,7 @@
 """Compare saved activations: arrays from any framework, in Python or on the command line."""
 
 import subprocess
+import sys
 
 import numpy as np
 
@@ -17,7 +18,8 @@ np.savez("second.npz", **second)
 
 matrix = svcca.compare("first.safetensors", "second.npz")
 print(matrix.to_frame().round(3))
-subprocess.run(["svcca", "compare", "first.safetensors", "second.npz", "-o", "saved.html"], check=True)
+command = ["compare", "first.safetensors", "second.npz", "-o", "saved.html"]
+subprocess.run([sys.executable, "-m", "svcca", *command], check=True)
 
 assert matrix.values[0, 0] > 0.999, "any invertible mixture of the same concepts is the same representation"
 assert abs(matrix.values[0, 1] - matrix.chance[0, 1]) < 0.03, "noise agrees at the chance level"

@@ -23,7 +23,7 @@ CIFAR10 = Path(os.environ.get("SVCCA_DATA", ROOT.parent / "shared" / "data")) / 
 
 def run(script: str, folder: Path, *arguments: str) -> str:
     """Run an example in a folder of its own; it asserts what it prints."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.defpath  # the command `svcca` need not be on it
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / script), *arguments]
     done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

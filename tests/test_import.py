@@ -1,8 +1,11 @@
+import importlib
 import json
 import subprocess
 import sys
 
 import pytest
+
+import svcca
 
 HEAVY = ("matplotlib", "jinja2", "transformers", "pandas", "sklearn", "scipy", "rich", "typer", "safetensors")
 
@@ -64,3 +67,31 @@ def test_importing_svcca_prints_nothing(process):
 
 def test_importing_svcca_changes_no_setting(found):
     assert found["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("pwcca", "it is svcca.measures.pwcca"),
+        ("pls", "it is svcca.measures.pls"),
+        ("Moments", "it is svcca.core.Moments"),
+        ("fourier_cca", "it is svcca.fourier.fourier_cca"),
+        ("AdaptiveFreezing", "it is svcca.freeze.AdaptiveFreezing"),
+        ("Doubt", "it is svcca.errors.Doubt"),
+        ("compression_curve", "from svcca.compress import compression_curve"),
+        ("distributedness", "from svcca.project import distributedness"),
+        ("ClassDynamics", "from svcca.compare import ClassDynamics"),
+    ],
+)
+def test_a_name_that_is_not_at_the_root_says_where_it_is(name, where):
+    assert not hasattr(svcca, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(svcca, name)
+    assert str(caught.value) == f"module 'svcca' has no attribute '{name}': {where}"
+    path = where.split()[1] if where.startswith("from") else where.split()[2].rpartition(".")[0]
+    assert hasattr(importlib.import_module(path), name)
+
+
+def test_a_name_that_does_not_exist_is_an_ordinary_attribute_error():
+    with pytest.raises(AttributeError, match=r"^module 'svcca' has no attribute 'svca'$"):
+        _ = svcca.svca

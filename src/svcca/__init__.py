@@ -7,7 +7,9 @@
 1.0
 """
 
+import sys as _sys
 from importlib import metadata as _metadata
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from svcca import core as core
 from svcca import fourier as fourier
@@ -79,3 +81,33 @@ __all__ = [
     "save_activations",
     "svcca",
 ]
+
+_ROOMS = (
+    "measures",
+    "fourier",
+    "freeze",
+    "core",
+    "project",
+    "compress",
+    "compare",
+    "capture",
+    "io",
+    "report",
+    "errors",
+)
+
+if not _TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+    def __getattr__(name: str) -> object:
+        """Raise AttributeError; for a name that is public in a room, say where."""
+        text = f"module {__name__!r} has no attribute {name!r}"
+        for room in _ROOMS:
+            path = f"{__name__}.{room}"
+            module = _sys.modules.get(path)
+            if module is not None and name in getattr(module, "__all__", ()):
+                # At the root, `compare`, `compress` and `project` are the functions.
+                reached = globals().get(room) is module
+                raise AttributeError(
+                    f"{text}: it is {path}.{name}" if reached else f"{text}: from {path} import {name}"
+                )
+        raise AttributeError(text)

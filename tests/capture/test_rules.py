@@ -142,3 +142,35 @@ def test_captured_activations_cannot_be_shifted():
         Fourier(phases=2).presented([torch.ones(2, 3, 4, 4)], captured=True)
     batches = [torch.ones(2, 3, 4, 4)]
     assert Fourier().presented(batches, captured=True) is batches
+
+
+class Failing(Pool):
+    """A rule that fails, or returns no tensor, from the batch on that starts with sample 8."""
+
+    def rows(self, output, mask, where):
+        if "batch 1" in where:
+            return self.fail()
+        return super().rows(output, mask, where)
+
+    def fail(self):
+        raise KeyError("boom")
+
+
+def test_an_error_of_an_own_rule_names_the_layer_and_the_batch():
+    net, data = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1)), torch.randn(16, 2, 4, 4).split(8)
+    with pytest.raises(KeyError) as caught:
+        svcca.compare(net, None, data, observe=Failing(), progress=False)
+    assert caught.value.__notes__[0] == "svcca: raised by observation rule Failing on a (Sequential) '0', batch 1"
+
+
+def test_an_own_rule_that_returns_no_tensor_is_refused_with_the_layer_and_the_batch():
+    rule = type("Empty", (Failing,), {"fail": lambda self: None})()
+    net, data = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1)), torch.randn(16, 2, 4, 4).split(8)
+    with pytest.raises(InputError, match=r"'0', batch 1: expected a tensor of rows from Empty; got NoneType"):
+        svcca.compare(net, None, data, observe=rule, progress=False)
+
+
+@pytest.mark.parametrize("observe", [Pixels, {"a": Pixels}])
+def test_a_rule_passed_as_a_class_says_what_to_write(observe):
+    with pytest.raises(InputError, match=r"^observe: expected a rule to be one of auto, .*Write Pixels\(\)"):
+        svcca.compare({"a": torch.randn(40, 2, 3, 3)}, observe=observe)

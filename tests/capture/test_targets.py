@@ -359,3 +359,12 @@ def test_a_source_can_be_read_without_a_stream():
     with source, target:
         source.tensors(batch)
         assert target.tensors(batch)["logits"].shape == (10, 3)
+
+
+def test_an_error_of_a_function_names_the_batch():
+    def fails(batch):
+        return batch["labels"] if batch[0][0, 0] == X[20, 0] else batch[0]
+
+    with pytest.raises(TypeError) as caught:
+        compare(loader(), fails)
+    assert caught.value.__notes__ == ["svcca: raised by the function for targets, batch 1"]

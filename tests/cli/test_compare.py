@@ -46,6 +46,13 @@ def test_layers_are_chosen_by_repeated_patterns(here):
     assert [layer["name"] for layer in matrix["rows"]] == ["conv1"]
 
 
+def test_a_measure_has_its_parameters_as_in_its_label(here):
+    matrix = json.loads(run("compare", "a.npz", "--measure", "pwcca(side='x')", "--json").stdout)
+    assert matrix["measure"] == "pwcca(side='x')"
+    expected = svcca.compare("a.npz", measure=svcca.measures.PWCCA(side="x"))
+    assert np.array_equal(matrix["values"], expected.values)
+
+
 def test_the_command_is_recorded(here, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/svcca", "compare", "a file.npz"])
     assert json.loads(run("compare", "a.npz", "--json").stdout)["command"] == "svcca compare 'a file.npz'"

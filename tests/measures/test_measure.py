@@ -11,7 +11,7 @@ from every_measure import EVERY
 from svcca.core.coherence import Coherence
 from svcca.core.subspace import WHOLE
 from svcca.errors import InputError, NonFiniteError, UnknownOptionError
-from svcca.measures import MEASURES, PWCCA, SVCCA, Measure, TopCCA, WeightedSVCCA
+from svcca.measures import MEASURES, PWCCA, SVCCA, Measure, ThresholdedCCA, TopCCA, WeightedSVCCA
 from svcca.measures.evaluate import evaluate
 from svcca.measures.registry import by_frequency, get_measure, get_measures
 
@@ -129,9 +129,9 @@ def test_the_look_up_takes_a_name_or_a_measure():
     ],
 )
 def test_a_name_that_once_had_a_side_in_it_says_what_to_write(name, written):
-    with pytest.raises(
-        UnknownOptionError, match=rf"one of cca, svcca, .*; got '{name}'\. Write svcca\.measures\.{written}\."
-    ):
+    label = name.rpartition("_")[0] + written[written.index("\\") :]
+    remedy = rf'Write "{label}" or svcca\.measures\.{written}\.$'
+    with pytest.raises(UnknownOptionError, match=rf"one of .*svcca, .*; got '{name}'\. {remedy}"):
         get_measure(name)
 
 
@@ -156,3 +156,61 @@ def test_an_own_measure_that_is_not_defined_by_frequency_is_refused_there():
     with pytest.raises(UnknownOptionError, match=r"observe='fourier': .* got 'power'"):
         by_frequency(own)
     assert by_frequency(Power()) == Power()
+
+
+@pytest.mark.parametrize("label", EVERY)
+def test_a_label_names_its_measure(label):
+    assert get_measure(label) == EVERY[label]
+    assert get_measure(label).label == label
+
+
+@pytest.mark.parametrize("measure", [TopCCA(5), ThresholdedCCA(0.5), PWCCA("x", squared=True), TopCCA(np.int64(3))])
+def test_a_label_with_parameters_is_read_as_results_show_it(measure):
+    assert get_measure(measure.label) == measure
+    assert get_measures(["cca", f" {measure.label} "]) == [MEASURES["cca"], measure]
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("pwca(side='x')", "measure to be one of .*pwcca.*; got 'pwca'. Did you mean 'pwcca'"),
+        ("pwcca(sid='x')", "pwcca: expected the parameter to be one of side, squared; got 'sid'. Did you mean 'side'"),
+        ("pwcca(side='z')", "pwcca: expected side to be one of narrower, x, y, mean; got 'z'"),
+        ("svcca(side='x')", "svcca: expected no parameters; got 'side'"),
+    ],
+)
+def test_a_label_of_an_unknown_name_or_parameter_lists_the_known_ones(label, text):
+    with pytest.raises(UnknownOptionError, match=text):
+        get_measure(label)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "pwcca(side=x)",
+        "pwcca('x')",
+        "pwcca(side='x'",
+        "pwcca(**{'side': 'x'})",
+        "pwcca(side=[].append(1))",
+        "pwcca(side='x') or 1",
+        "pwcca(side='x')(side='y')",
+        "cca_top(k=__import__('os').getpid())",
+        "pwcca(side=[])",
+        "pwcca(" * 3000,
+    ],
+)
+def test_a_label_is_a_name_with_literals_and_nothing_is_evaluated(label):
+    with pytest.raises(InputError, match=r"^measure: expected (a name, or a label|parameters that the measure takes)"):
+        get_measure(label)
+
+
+def test_an_array_as_a_parameter_is_shown_where_it_is_not_the_default():
+    @dataclass(frozen=True)
+    class Weighted(Power):
+        weights: object = None
+
+    assert Weighted().label == "power"
+    assert Weighted(weights=np.array([1, 2])).label == "power(weights=array([1, 2]))"
+    default = torch.tensor([1, 2])
+    kind = dataclass(frozen=True)(type("Mine", (Power,), {"__annotations__": {"weights": object}, "weights": default}))
+    assert kind().label == "power"

@@ -160,7 +160,7 @@ def test_a_top_mean_is_of_one_correlation_or_more(k):
         TopCCA(k)
 
 
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1, float("nan"), "0.9", None, True])
 def test_a_fraction_is_a_share(fraction):
     with pytest.raises(InputError, match=r"cca_thresholded: expected a fraction in \(0, 1\]; got"):
         ThresholdedCCA(fraction)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from svcca.capture.batches import Batch, Forward, call, device_of, to_device
 from svcca.capture.layers import named_layers, select_layers, tensors_in, unwrap
 from svcca.capture.observations import Observation
-from svcca.errors import LayerError, message
+from svcca.errors import InputError, LayerError, SvccaError, message
 
 Tap = Literal["output", "input"]
 """Where a layer is tapped: at what it puts out, or at what it is given."""
@@ -37,9 +37,23 @@ class Keep:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def rows(self, label: str, tensor: Tensor) -> Tensor:
-        """Apply a layer's rule to its tensor."""
+        """Apply a layer's rule to its tensor; what else than our own errors it raises carries layer and batch.
+
+        Raises:
+            InputError: If the rule returns no tensor.
+        """
         self.shapes[label] = tuple(tensor.shape)
-        return self.rules[label].rows(tensor, self.batch.mask, f"{self.title} {label!r}, {self.batch.where}")
+        rule, where = self.rules[label], f"{self.title} {label!r}, {self.batch.where}"
+        try:
+            rows = rule.rows(tensor, self.batch.mask, where)
+        except SvccaError:
+            raise
+        except Exception as error:
+            error.add_note(f"svcca: raised by observation rule {type(rule).__name__} on {where}")
+            raise
+        if not isinstance(rows, Tensor):
+            raise InputError(message(where, f"a tensor of rows from {type(rule).__name__}", type(rows).__name__))
+        return rows
 
 
 class _LastLayerDone(BaseException):

@@ -214,4 +214,5 @@ def asked_for(observe: Observe, name: str) -> Observation | None:
         return RULES[rule]
     if isinstance(rule, Observation) and not isinstance(rule, type):
         return rule
-    raise unknown_option("observe", "a rule", rule, ["auto", *RULES])
+    remedy = f"Write {rule.__name__}()" if isinstance(rule, type) and issubclass(rule, Observation) else None
+    raise unknown_option("observe", "a rule", rule, ["auto", *RULES], remedy)

@@ -172,7 +172,12 @@ class FunctionSource(Source):
     def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
         """Call the function on the batch as the loader gave it."""
         where = f"targets, {batch.where}"
-        block = _of_samples(to_tensor(self._function(batch.data), where, self._remedy), batch.size, where)
+        try:
+            given = self._function(batch.data)
+        except Exception as error:
+            error.add_note(f"svcca: raised by the function for {where}")
+            raise
+        block = _of_samples(to_tensor(given, where, self._remedy), batch.size, where)
         return kept({TITLE: block[:, None] if block.ndim == 1 else block}, keep)
 
 

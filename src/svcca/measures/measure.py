@@ -78,5 +78,15 @@ class Measure(ABC):
         """Name of the measure in results, with the parameters that differ from their defaults: "pwcca(side='x')"."""
         parameters: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
         given = [(entry.name, getattr(self, entry.name), entry.default) for entry in parameters]
-        changed = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
+        changed = ", ".join(f"{name}={value!r}" for name, value, default in given if not _same(value, default))
         return f"{self.name}({changed})" if changed else self.name
+
+
+def _same(value: object, default: object) -> bool:
+    """Whether a parameter is its default; arrays, whose comparison is an array, are where they are the same object."""
+    if value is default:
+        return True
+    try:
+        return bool(value == default)
+    except (ValueError, TypeError, RuntimeError):
+        return False

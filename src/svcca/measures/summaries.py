@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 
@@ -31,8 +32,9 @@ class TopCCA(Measure):
 
     def __post_init__(self) -> None:
         """Check the number."""
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+        if isinstance(self.k, bool) or not isinstance(self.k, Integral) or self.k < 1:
             raise InputError(message(self.name, "k as a positive integer", repr(self.k)))
+        object.__setattr__(self, "k", int(self.k))  # NumPy's too: labels show Python's
 
     @property
     def definition(self) -> str:
@@ -67,8 +69,9 @@ class ThresholdedCCA(Measure):
 
     def __post_init__(self) -> None:
         """Check the fraction."""
-        if not 0 < self.fraction <= 1:
-            raise InputError(message(self.name, "a fraction in (0, 1]", str(self.fraction)))
+        if isinstance(self.fraction, bool) or not isinstance(self.fraction, Real) or not 0 < self.fraction <= 1:
+            raise InputError(message(self.name, "a fraction in (0, 1]", repr(self.fraction)))
+        object.__setattr__(self, "fraction", float(self.fraction))
 
     @property
     def definition(self) -> str:
