@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+import reference as ref
 import svcca
 from svcca.capture.batches import Batch
 from svcca.capture.observations import Flatten, Pixels, Tokens
 from svcca.capture.sources import ModelSource
 from svcca.capture.targets import LogitsSource, labels_in, logits_in, read_targets, rows_beside
 from svcca.errors import InputError, LayerError, NonFiniteError, SampleError, UnknownOptionError
+from svcca.measures import chance
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.arange(60) % 3
@@ -42,6 +44,42 @@ def test_each_layer_is_held_against_the_targets_as_columns():
     expected = [[svcca.svcca(rows, logits, retained_variance=1.0).similarity] for rows in (hidden, logits)]
     np.testing.assert_allclose(got.values, expected, atol=1e-12)
     assert [layer.n_features for layer in got.columns] == [3]
+
+
+def test_targets_are_not_cut_by_variance_so_that_their_units_do_not_count():
+    model = net()
+    hidden = model[0](X).detach()
+    age, income = X[:, 0] + X[:, 1], X[:, 2] * X[:, 3]
+    basis = ref.basis(hidden.numpy(), ref.kept_rank(hidden.numpy(), 0.99))[0]
+    expected = svcca.svcca(basis, torch.stack([age, income], 1), retained_variance=1.0).similarity
+    for measure in ("svcca", ["svcca", "pwcca"]):  # the second takes layers as a whole, and cuts pair by pair
+        for scale in (1.0, 1e3):
+            targets = torch.stack([age, scale * income], 1)
+            got = compare(loader(), targets, model, layers="0", measure=measure, observe="flatten")
+            got = got if measure == "svcca" else got["svcca"]
+            assert got.columns[0].rank == 2
+            np.testing.assert_allclose(got.values, [[expected]], atol=1e-9)
+            assert got.chance[0, 0] == pytest.approx(chance.cca_mean(got.rows[0].rank, 2, 60), abs=1e-12)
+
+
+def test_targets_of_maps_are_not_cut_by_variance():
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular")).double()
+    images = torch.randn(200, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets = torch.stack([images.mean(dim=(1, 2, 3)), 1e3 * images[:, 0, 0, 0]], 1)
+    for measure in ("svcca", ["svcca", "linear_cka"]):
+        got = compare(images, targets, model, observe="fourier", measure=measure)
+        assert (got if measure == "svcca" else got["svcca"]).columns[0].rank == 2
+
+
+def test_layers_are_cut_and_so_is_a_layer_of_another_model():
+    model, other = net(), net(1)
+    for scaled in (model[0], other[0]):
+        with torch.no_grad():
+            scaled.weight[0] *= 1e3
+            scaled.bias[0] *= 1e3
+    for targets, n_columns in (((other, "0"), 1), (other[0](X).detach(), 4)):
+        got = compare(loader(), targets, model, layers="0")
+        assert (got.rows[0].rank, got.columns[0].rank) == (1, n_columns)
 
 
 def test_a_mapping_names_its_columns_and_layers_stay_apart_from_them():
@@ -133,6 +171,27 @@ def test_what_is_no_target_is_refused(targets, error, text):
         compare(loader(), targets)
 
 
+@pytest.mark.parametrize("targets", [(net(1), "2"), X, {"a": X[:, 0]}, "logits"], ids=["layer", "array", "map", "name"])
+def test_a_layer_that_is_not_there_is_told_whatever_the_targets(targets):
+    with pytest.raises(LayerError, match=r"layers of a \(Sequential\): .*got 'typo'\. There are: 0, 1, 2"):
+        compare(loader(), targets, layers=["0", "typo"])
+
+
+def test_targets_whose_names_are_equal_as_text_are_refused():
+    with pytest.raises(InputError, match="compare targets: expected names that differ as text; got 1 and '1'"):
+        compare(loader(), {1: X[:, 0], "1": X[:, 1], "2": X[:, 2]})
+
+
+@pytest.mark.parametrize("targets", [LABELS, LABELS.numpy(), {"a": LABELS}, lambda batch: batch[1]], ids=range(4))
+def test_integer_labels_are_told_what_to_do(targets):
+    remedy = "For class labels pass {}='labels', or one-hot columns as floats"
+    with pytest.raises(InputError, match=remedy.format("targets")):
+        compare(loader(), targets)
+    if not isinstance(targets, dict):
+        with pytest.raises(InputError, match=remedy.format("against")):
+            svcca.directions(net(), loader(), "0", against=targets, **QUIET)
+
+
 def test_a_second_network_beside_targets_is_refused():
     with pytest.raises(InputError, match="compare: expected a second network or targets; got both"):
         svcca.compare(net(), net(1), loader(), targets="logits")
@@ -215,6 +274,26 @@ def test_logits_of_each_token_are_found_where_they_will_do():
 def test_what_has_another_number_of_rows_is_passed_over():
     output = (torch.randn(3, 3), torch.randn(5, 2))
     assert logits_in(output, 5, "a", "").shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        ({"embedding": torch.ones(5, 8), "scores": torch.ones(5, 3)}, r"'embedding' \(5, 8\), 'scores' \(5, 3\)"),
+        ((torch.ones(5, 1), torch.ones(5, 3)), r"'0' \(5, 1\), '1' \(5, 3\)"),
+        (({"logits": torch.ones(5, 2)}, {"logits": torch.ones(5, 3)}), r"'0\.logits' \(5, 2\), '1\.logits' \(5, 3\)"),
+    ],
+    ids=["embedding", "loss a sample", "two heads"],
+)
+def test_of_several_outputs_that_could_be_logits_none_is_guessed(output, names):
+    with pytest.raises(InputError, match=rf"expected one output .*'logits'; got {names}\. Pass it, or forward="):
+        logits_in(output, 5, "a", "Pass it")
+
+
+def test_of_several_outputs_the_one_called_logits_is_taken():
+    logits = torch.randn(5, 3)
+    assert torch.equal(logits_in({"embedding": torch.ones(5, 8), "logits": logits}, 5, "a", ""), logits)
+    assert torch.equal(logits_in((torch.ones(5, 1), {"logits": logits}), 5, "a", ""), logits)
 
 
 # -- the rows that stand beside a layer's -----------------------------------------------------------------------------

@@ -70,6 +70,19 @@ def test_every_pair_is_what_the_two_layers_alone_give(route, share):
 
 
 @ROUTES
+def test_columns_may_be_cut_by_a_step_of_their_own(route):
+    a, b = layers(WIDTHS_A), layers(WIDTHS_B, seed=1)
+    grid = fold(route(), a, b).finish([""] * 5, SVDStep(0.7), constant_allowed=[False] * 5, column_step=WHOLE)
+    assert [layer.rank for layer in grid.rows] == [reference.kept_rank(rows.numpy(), 0.7) for rows in a]
+    assert [layer.rank for layer in grid.columns] == list(WIDTHS_B)
+    whole = Coherence.from_rows(a[1], b[0])
+    cut = whole.truncate(SVDStep(0.7), WHOLE)
+    assert cut.x.rank < whole.x.rank
+    assert cut.y is whole.y
+    np.testing.assert_allclose(grid.pair(1, 0).correlations.numpy(), cut.correlations.numpy(), atol=ROUNDING)
+
+
+@ROUTES
 def test_every_pair_has_the_oracles_correlations(route):
     a, b = layers(WIDTHS_A), layers(WIDTHS_B, seed=1)
     grid = finish(fold(route(), a, b, (100, 200)), 5)

@@ -122,7 +122,9 @@ class ArraySource(Source):
         if not arrays:
             raise InputError(message(title, "at least one layer", "an empty mapping"))
         patterns = as_patterns(layers)
-        names, self.idle_patterns = (self._names, []) if patterns is None else match_names(self._names, patterns)
+        names = self._names
+        if patterns is not None:
+            names, self.idle_patterns = match_names(self._names, patterns)
         if not names:
             raise unmatched(f"layers of {title}", patterns or [], self._names)
         self.arrays = {name: to_tensor(arrays[name], f"{title} {name!r}") for name in names}

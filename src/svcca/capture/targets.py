@@ -59,6 +59,7 @@ def read_targets(
         InputError: For anything that is no target.
     """
     call, _, keyword = argument.partition(" ")
+    remedy = f"For class labels pass {keyword}='labels', or one-hot columns as floats"
     if isinstance(targets, str) and targets not in NAMES:
         known = [*others, *NAMES, "an array", "a function of the batch", "(model, layer)"]
         raise unknown_option(call, keyword, targets, known)
@@ -71,16 +72,25 @@ def read_targets(
             got = f"{targets!r}" if isinstance(targets, str) else "a function of the batch"
             raise InputError(message(argument, "arrays as targets of arrays", got, "There is no model to run"))
         if not isinstance(targets, str):
-            return FunctionSource(targets)
+            return FunctionSource(targets, remedy)
         return logits if targets == "logits" else LabelsSource(logits, f"Pass {keyword}={ARRAY}")
     arrays = targets if isinstance(targets, Mapping) else {TITLE: targets}
     named = {name: f"{argument} {name!r}" if arrays is targets else argument for name in arrays}
-    return ArraySource({str(name): _vectors(arrays[name], where) for name, where in named.items()}, None, TITLE)
+    _check_names(list(arrays), argument)
+    return ArraySource({str(name): _vectors(arrays[name], where, remedy) for name, where in named.items()}, None, TITLE)
 
 
-def _vectors(array: ArrayLike, where: str) -> Tensor:
+def _check_names(names: Sequence[object], argument: str) -> None:
+    """Raise InputError for names that are equal as text: one of their columns would be lost."""
+    texts = [str(name) for name in names]
+    alike = [repr(name) for name, text in zip(names, texts, strict=True) if texts.count(text) > 1]
+    if alike:
+        raise InputError(message(argument, "names that differ as text", " and ".join(alike[:2])))
+
+
+def _vectors(array: ArrayLike, where: str, remedy: str) -> Tensor:
     """Read an array of targets as (n_samples, n_targets)."""
-    tensor = to_tensor(array, where)
+    tensor = to_tensor(array, where, remedy)
     if tensor.ndim not in (1, 2) or tensor.is_complex():
         got = f"shape {tuple(tensor.shape)}, {str(tensor.dtype).removeprefix('torch.')}"
         raise InputError(message(where, "a real array (n_samples,) or (n_samples, n_targets)", got))
@@ -147,17 +157,22 @@ class LabelsSource(Source):
 
 
 class FunctionSource(Source):
-    """A user's function of the batch."""
+    """A user's function of the batch.
+
+    Args:
+        function: The function.
+        remedy: What to do about integers, for messages.
+    """
 
     title = TITLE
 
-    def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[[Any], ArrayLike], remedy: str) -> None:
+        self._function, self._remedy = function, remedy
 
     def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
         """Call the function on the batch as the loader gave it."""
         where = f"targets, {batch.where}"
-        block = _of_samples(to_tensor(self._function(batch.data), where), batch.size, where)
+        block = _of_samples(to_tensor(self._function(batch.data), where, self._remedy), batch.size, where)
         return kept({TITLE: block[:, None] if block.ndim == 1 else block}, keep)
 
 
@@ -167,6 +182,7 @@ class OtherLayer(ModelSource):
     def __init__(self, model: nn.Module, layer: str, forward: Forward | None, argument: str) -> None:
         super().__init__(model, layer, forward, f"the other {type(model).__name__}")
         self._argument = argument
+        self.idle_patterns = None  # names of layers are asked of the networks alone
 
     def tensors(self, batch: Batch, keep: Keep | None = None) -> dict[str, Tensor]:
         """Run the other model and return the layer's output."""
@@ -186,8 +202,8 @@ def one_layer(where: str, found: Sequence[str]) -> LayerError:
 def logits_in(output: object, n_samples: int, where: str, remedy: str, *, per_token: bool = False) -> Tensor:
     """Find the logits, (n_samples, n_classes), in what a model returns.
 
-    They are what the output calls `logits`, the output itself, or its first floating-point tensor of that shape: a loss
-    that comes first is passed over. They are given in memory of their own.
+    They are what the output calls `logits`, the output itself, or its only floating-point tensor of that shape: a loss
+    beside it is passed over. They are given in memory of their own.
 
     Args:
         output: What the model returned.
@@ -197,13 +213,23 @@ def logits_in(output: object, n_samples: int, where: str, remedy: str, *, per_to
         per_token: Whether (n_samples, n_tokens, n_classes) will do too.
 
     Raises:
-        InputError: If there are none of that shape.
+        InputError: If there are none of that shape, or several of which none is called `logits`.
     """
     found = getattr(output, "logits", output)
     found = found.get("logits", found) if isinstance(found, Mapping) else found
-    for _, tensor in tensors_in(found):
-        if (tensor.ndim == 2 or (per_token and tensor.ndim == 3)) and len(tensor) == n_samples:
-            return tensor.detach().clone()
+    fitting = {
+        path: tensor
+        for path, tensor in tensors_in(found)
+        if (tensor.ndim == 2 or (per_token and tensor.ndim == 3)) and len(tensor) == n_samples
+    }
+    if len(fitting) > 1:
+        fitting = {path: tensor for path, tensor in fitting.items() if path.split(".")[-1] == "logits"} or fitting
+    if len(fitting) == 1:
+        return fitting.popitem()[1].detach().clone()
+    if fitting:
+        expected = "one output (n_samples, n_classes), or one that is called 'logits'"
+        shown = ", ".join(f"{path!r} {tuple(tensor.shape)}" for path, tensor in fitting.items())
+        raise InputError(message(where, expected, shown, "", f"{remedy}, or forward= that returns the logits alone"))
     got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
     raise InputError(message(where, "an output (n_samples, n_classes)", got, "", remedy))
 

@@ -28,7 +28,13 @@ Subspaces = Sequence[LayerSpectrum]
 
 
 def similarity_matrices(
-    passed: Pass, measures: Sequence[Measure], step: SVDStep, progress: bool | None, *, coupled_ranks: bool = False
+    passed: Pass,
+    measures: Sequence[Measure],
+    step: SVDStep,
+    progress: bool | None,
+    *,
+    column_step: SVDStep | None = None,
+    coupled_ranks: bool = False,
 ) -> list[SimilarityMatrix]:
     """Decompose each layer once and evaluate every measure on every pair; one matrix a measure.
 
@@ -37,15 +43,18 @@ def similarity_matrices(
         measures: The measures.
         step: The SVD step of the measures that have one.
         progress: Whether to show a bar; None: on a terminal.
+        column_step: The SVD step of the columns; None: that of the rows.
         coupled_ranks: Whether the rank of a row counts only directions that can correlate with the first column.
 
     Raises:
         RankError: If a layer that was named outright is constant, or all layers of a network are.
     """
-    networks = passed.networks
+    networks, column_step = passed.networks, column_step or step
+    all_cut = all(measure.svd_step for measure in measures)
     grid = passed.accumulator.finish(
         [f"{network.source.title} {layer.name!r}" for network in networks for layer in network.layers],
-        step if all(measure.svd_step for measure in measures) else WHOLE,
+        step if all_cut else WHOLE,
+        column_step=column_step if all_cut else WHOLE,
         constant_allowed=[
             not network.source.named_outright(layer.name) for network in networks for layer in network.layers
         ],
@@ -61,12 +70,12 @@ def similarity_matrices(
         svd_step: _coupled_ranks(grid, rows, next(iter(columns)), step if svd_step else WHOLE) if coupled_ranks else {}
         for svd_step in {measure.svd_step for measure in measures}
     }
-    pairs = _evaluate_pairs(grid, rows, columns, measures, step, progress)
+    pairs = _evaluate_pairs(grid, rows, columns, measures, step, column_step, progress)
     return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
             rows=_summaries(rows, grid.rows, measure, step, coupled[measure.svd_step]),
-            columns=_summaries(columns, grid.columns, measure, step),
+            columns=_summaries(columns, grid.columns, measure, column_step),
             measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
             n_samples=passed.accumulator.n_samples,
@@ -123,6 +132,7 @@ def _evaluate_pairs(
     columns: Layers,
     measures: Sequence[Measure],
     step: SVDStep,
+    column_step: SVDStep,
     progress: bool | None,
 ) -> list[list[list[Similarity]]]:
     """Every measure of every pair, [row][column][measure]."""
@@ -134,7 +144,8 @@ def _evaluate_pairs(
             if mirrored and j < i:
                 pairs[i, j] = pairs[j, i]
             else:
-                pairs[i, j] = evaluate_all(measures, grid.pair(i, j), step, f"{row.name} x {column.name}")
+                where = f"{row.name} x {column.name}"
+                pairs[i, j] = evaluate_all(measures, grid.pair(i, j), step, where, y_step=column_step)
     return [[pairs[i, j] for j in columns] for i in rows]
 
 

@@ -13,7 +13,7 @@ from svcca.capture.accumulate import run_pass
 from svcca.capture.batches import Forward, batches_of
 from svcca.capture.rules import Observe, common_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source
-from svcca.capture.targets import LogitsSource, Targets, read_targets
+from svcca.capture.targets import LogitsSource, OtherLayer, Targets, read_targets
 from svcca.compare.by_measure import ByMeasure, one_or_by_measure
 from svcca.compare.matrices import (
     similarity_matrices,
@@ -23,7 +23,7 @@ from svcca.compare.matrices import (
 )
 from svcca.compare.result import SimilarityMatrix
 from svcca.core.arrays import ArrayLike
-from svcca.core.subspace import SVDStep
+from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import Doubt, InputError, SvccaWarning, message
 from svcca.io.files import PathLike
 from svcca.io.store import load_activations
@@ -105,7 +105,8 @@ def compare(
             "auto" (default) goes by the output's rank and what the layers can be compared over; the result says what
             it chose. Padding in a batch's `attention_mask` is left out by the three token rules. "fourier" is for
             convolutional layers, exact under the conditions that the guide gives.
-        retained_variance: Share of each layer's variance that the SVD step of "svcca" keeps. Default 0.99.
+        retained_variance: Share of each layer's variance that the SVD step of "svcca" keeps. Default 0.99. Targets are
+            not cut, other than a layer of another model.
         forward: Your own way to run a model on a batch: forward(model, batch).
         memory_budget: Bytes that the moments, or the rows where these are smaller, may take; more is an error before
             it is a crash. Default: no limit.
@@ -188,7 +189,11 @@ def compare_sources(
         memory_budget=memory_budget,
     )
     passed = run_pass(first, second, batches, observe, accumulator, progress, targets=targets)
-    matrices = similarity_matrices(passed, measures, step, progress, coupled_ranks=coupled_ranks)
+    # The small directions of logits and arrays may be the ones that decide, and which are small is a matter of units.
+    column_step = WHOLE if targets and not isinstance(second, OtherLayer) else step
+    matrices = similarity_matrices(
+        passed, measures, step, progress, column_step=column_step, coupled_ranks=coupled_ranks
+    )
     for doubt in dict.fromkeys(doubt for matrix in matrices for doubt in matrix.warnings):
         warnings.warn(doubt.text, SvccaWarning, stacklevel=3)
     remarked = []

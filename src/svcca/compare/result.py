@@ -70,7 +70,8 @@ class SimilarityMatrix(Document):
         rows: Layers of the first network, in order of execution.
         columns: Layers of the second network, in order of execution.
         measure: Label of the measure.
-        retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step.
+        retained_variance: Share of each layer's variance kept; 1 for measures without an SVD step. Targets that are no
+            layer are never cut.
         n_samples: Number of rows that each layer was observed over.
         chance: What unrelated layers of the same ranks would give, (rows, columns), float64; NaN where it is not known.
         warnings: What a reader must know before trusting a value.

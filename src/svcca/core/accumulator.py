@@ -55,13 +55,21 @@ class Accumulator(Protocol):
         """
         ...
 
-    def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> Grid:
+    def finish(
+        self,
+        names: Sequence[str],
+        step: SVDStep,
+        *,
+        constant_allowed: Sequence[bool],
+        column_step: SVDStep | None = None,
+    ) -> Grid:
         """Decompose each layer once; no batch may follow.
 
         Args:
             names: The name of each layer in an error, row layers first.
             step: The SVD step: which directions of each layer take part.
             constant_allowed: Whether each layer may be constant; it then has rank 0, and none of its pairs a value.
+            column_step: The SVD step of the column layers; None: that of the rows.
 
         Raises:
             RankError: If a layer is constant that may not be.

@@ -18,12 +18,16 @@ ArrayLike = Any
 """Any object with `__dlpack__` or `__array__`: NumPy, torch, JAX, CuPy arrays, pandas frames."""
 
 
-def to_tensor(x: ArrayLike, where: str) -> Tensor:
+AS_FLOATS = "Convert with .astype('float32') if these really are activations"
+
+
+def to_tensor(x: ArrayLike, where: str, remedy: str = AS_FLOATS) -> Tensor:
     """View an array as a detached tensor on its own device, without a copy where that is possible.
 
     Args:
         x: Any object with `__dlpack__` or `__array__`.
         where: The array's name in an error.
+        remedy: What to do about integers, for the message.
 
     Raises:
         InputError: If `x` is not an array, or its dtype is not a floating or complex one.
@@ -48,7 +52,7 @@ def to_tensor(x: ArrayLike, where: str) -> Tensor:
                 "floating-point activations",
                 f"dtype {kind}",
                 "Labels, token ids or raw images are not activations",
-                "Convert with .astype('float32') if these really are activations",
+                remedy,
             )
         )
     return tensor

@@ -152,8 +152,8 @@ class LayerPair(Protocol):
         """Return the sum over units of |<unit, canonical variate>| of a side, or of its squares; and correlations."""
         ...
 
-    def truncate(self, step: SVDStep) -> LayerPair:
-        """Apply the SVD step to both layers; the same object where nothing is cut."""
+    def truncate(self, step: SVDStep, y_step: SVDStep | None = None) -> LayerPair:
+        """Apply the SVD step to both layers, or another to y; the same object where nothing is cut."""
         ...
 
     def with_vectors(self) -> LayerPair:
@@ -241,13 +241,13 @@ class Coherence:
         x_values, y_values = (to_numpy(layer.singular_values) for layer in (self.x, self.y))
         return (PairBlock(x_values, y_values, self.n_samples - 1, self.matrix.is_complex()),)
 
-    def truncate(self, step: SVDStep) -> Coherence:
-        """Apply the SVD step to both layers; the same object where nothing is cut.
+    def truncate(self, step: SVDStep, y_step: SVDStep | None = None) -> Coherence:
+        """Apply the SVD step to both layers, or another to y; the same object where nothing is cut.
 
         Raises:
             InputError: If a layer has fewer directions than the step's number of components.
         """
-        x, y = self.x.truncate(step), self.y.truncate(step)
+        x, y = self.x.truncate(step), self.y.truncate(y_step or step)
         if x is self.x and y is self.y:
             return self
         return Coherence(x, y, self.matrix[: x.rank, : y.rank])
@@ -293,8 +293,8 @@ class Coherence:
 
     @property
     def correlations(self) -> Tensor:
-        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
-        return self.spectrum.s
+        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]; a copy."""
+        return self.spectrum.s.clone()
 
     @cached_property
     def x_loadings(self) -> Tensor:
@@ -311,7 +311,7 @@ class Coherence:
     def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
         """Return the sum over units of |<unit, canonical variate>| or of its squares, (r,); and the correlations."""
         loadings = self.x_loadings if side == "x" else self.y_loadings
-        return (loadings.square() if squared else loadings).sum(dim=0), self.factors.s
+        return (loadings.square() if squared else loadings).sum(dim=0), self.factors.s.clone()
 
     def projection_norms(self, side: Side) -> Tensor:
         """Return the length of each kept left singular vector of a side projected on the other layer, (rank,)."""
@@ -331,7 +331,7 @@ class Coherence:
     @property
     def cross_singular_values(self) -> Tensor:
         """Singular values of the cross-scatter X^H Y between the kept directions, (min(x.rank, y.rank),)."""
-        return self.cross_spectrum.s
+        return self.cross_spectrum.s.clone()
 
 
 def pair_rows(x: Tensor, y: Tensor, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64) -> Coherence:

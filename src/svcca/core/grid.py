@@ -135,10 +135,21 @@ class GridAccumulator(Accumulator):
             self._sums.update(layers)
         self._pieces.clear()
 
-    def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> CoherenceGrid:
+    def finish(
+        self,
+        names: Sequence[str],
+        step: SVDStep,
+        *,
+        constant_allowed: Sequence[bool],
+        column_step: SVDStep | None = None,
+    ) -> CoherenceGrid:
         """Decompose each layer once and pair every row layer with every column layer; see `Accumulator.finish`."""
+        steps = [step if index < self._n_rows else column_step or step for index in range(len(names))]
         if self._sums is None:
-            builders = [partial(self._decompose_rows, index, name, step) for index, name in enumerate(names)]
+            builders = [
+                partial(self._decompose_rows, index, name, own)
+                for index, (name, own) in enumerate(zip(names, steps, strict=True))
+            ]
         else:
             means, scatters, cross = self._sums.finish()
             moments = [
@@ -147,9 +158,9 @@ class GridAccumulator(Accumulator):
             ]
             builders = [partial(Subspace.from_moments, m, name) for m, name in zip(moments, names, strict=True)]
         layers = []
-        for build, allowed in zip(builders, constant_allowed, strict=True):
+        for build, own, allowed in zip(builders, steps, constant_allowed, strict=True):
             try:
-                layers.append(build().truncate(step))
+                layers.append(build().truncate(own))
             except RankError:
                 if not allowed:
                     raise

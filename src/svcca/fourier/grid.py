@@ -82,14 +82,21 @@ class FourierAccumulator(Accumulator):
                 raise InputError(message("memory_budget", expected, got, "", remedy))
         self._sums.update(layers)
 
-    def finish(self, names: Sequence[str], step: SVDStep, *, constant_allowed: Sequence[bool]) -> FourierGrid:
+    def finish(
+        self,
+        names: Sequence[str],
+        step: SVDStep,
+        *,
+        constant_allowed: Sequence[bool],
+        column_step: SVDStep | None = None,
+    ) -> FourierGrid:
         """Decompose each layer once; pairs are whitened when they are asked for. See `Accumulator.finish`."""
         assert self._sums is not None, "finish() follows update()"
         sums, layers = self._sums, []
         for index, (name, allowed) in enumerate(zip(names, constant_allowed, strict=True)):
-            moments = sums.moments(index)
+            moments, own = sums.moments(index), step if index < self._n_rows else column_step or step
             try:
-                layers.append(FourierSubspace.from_moments(moments, self._eps[index], name).truncate(step))
+                layers.append(FourierSubspace.from_moments(moments, self._eps[index], name).truncate(own))
             except RankError:
                 if not allowed:
                     raise
