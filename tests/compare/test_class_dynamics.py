@@ -343,3 +343,9 @@ def test_noise_lies_about_the_line_of_chance_and_stays_in_the_picture(states):
     assert lowest.min() < -0.1  # 20 samples: noise is far below chance in some class
     _, ax = got.plot(class_name=got.classes[int(lowest.argmin())])
     assert ax.get_ylim()[0] < lowest.min()
+    below = svcca.class_dynamics(
+        net(9), states, X[:20], targets=noise, measure="linear_cka_debiased", steps=STEPS, progress=False
+    )
+    lowest = below.values.min(axis=(0, 1))
+    _, ax = below.plot(class_name=below.classes[int(lowest.argmin())])
+    assert ax.get_ylim()[0] < lowest.min() < 0
