@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+__all__ = ["track"]
+
 Item = TypeVar("Item")
 
 

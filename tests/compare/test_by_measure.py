@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from svcca import LearningDynamics, SimilarityMatrix, compare
+from svcca import ClassSensitivity, LearningDynamics, SimilarityMatrix, compare
+from svcca.compare import ClassDynamics
 from svcca.compare.by_measure import ByMeasure
 from svcca.compare.result import LayerSummary
 from svcca.errors import FileError, InputError, UnknownOptionError
@@ -56,6 +57,18 @@ def test_learning_dynamics_are_saved_and_loaded_too(tmp_path):
     assert repr(loaded) == repr(held) == "<ByMeasure of LearningDynamics: svcca, cca>"
 
 
+@pytest.mark.parametrize("kind", [ClassSensitivity, ClassDynamics])
+def test_class_results_are_saved_and_loaded_too(tmp_path, kind):
+    found = [ClassSensitivity(matrix) for matrix in FOUND.values()]
+    held = ByMeasure(found if kind is ClassSensitivity else [ClassDynamics([3, 7], (one, one)) for one in found])
+    loaded = ByMeasure.load(held.save(tmp_path / "c.json"))
+    assert repr(loaded) == repr(held) == f"<ByMeasure of {kind.__name__}: {', '.join(LABELS)}>"
+    for label in LABELS:
+        assert loaded[label].measure == label
+        np.testing.assert_array_equal(loaded[label].values, held[label].values)
+        np.testing.assert_array_equal(loaded[label].chance, held[label].chance)
+
+
 @pytest.mark.parametrize(
     ("results", "text"),
     [
@@ -77,7 +90,7 @@ def test_what_is_no_result_of_several_measures_is_refused(results, text):
         ({"format": "other"}, '"format": "svcca.by_measure"; got another kind of file'),
         ({"results": []}, "every field of a ByMeasure; got ByMeasure: expected results of one class"),
         ({"results": None}, "every field of a ByMeasure"),
-        ({"results": [3]}, "results of format svcca.similarity_matrix or svcca.learning_dynamics; got None"),
+        ({"results": [3]}, "results of format svcca.similarity_matrix or .* or svcca.class_dynamics; got None"),
         ({"results": [{"format": "x"}]}, "results of format .*; got 'x'"),
     ],
 )

@@ -98,13 +98,13 @@ def test_the_logits_are_those_of_each_checkpoint(states):
 
 def test_a_loader_that_shuffles_shows_every_checkpoint_the_same_inputs(states, monkeypatch):
     probes = []
-    original = module.sensitivity_of
+    original = module.sensitivities_of
 
     def watch(source, named, probe, *rest, **options):
         probes.append(torch.cat([batch[0] for batch in probe]))
         return original(source, named, probe, *rest, **options)
 
-    monkeypatch.setattr(module, "sensitivity_of", watch)
+    monkeypatch.setattr(module, "sensitivities_of", watch)
     loader = DataLoader(TensorDataset(X), batch_size=64, shuffle=True)
     got = svcca.class_dynamics(net(), states, iter(loader), steps=STEPS, progress=False)
     assert all(torch.equal(probe, probes[0]) for probe in probes)
@@ -193,7 +193,7 @@ def test_a_layer_that_is_dead_at_one_step_is_named_and_can_be_left_out(states, f
     dead = {**alive, "side.weight": torch.zeros(2, 6)}
     pair = [dead, alive] if first else [alive, dead]
     taken = []
-    monkeypatch.setattr(module, "sensitivity_of", counting(module.sensitivity_of, taken))
+    monkeypatch.setattr(module, "sensitivities_of", counting(module.sensitivities_of, taken))
     present, absent = (5, 0) if first else (0, 5)
     expected = f"'side' at step {present} and not at step {absent}.*constant.*Leave it out of all, as layers=\"!side\""
     with pytest.raises(InputError, match=f"the same layers at every step; got {expected}"):
@@ -245,6 +245,9 @@ def test_a_result_holds_steps_of_one_kind_in_order(found, states):
     other = svcca.class_sensitivity(loaded(states[1]), X, progress=False)
     with pytest.raises(InputError, match=r"the same classes at every step; got \('cat', 'dog', 'bird'\) at step 0"):
         ClassDynamics([0, 5], (first, other))
+    others = svcca.ClassSensitivity(replace(second.matrix, measure="cca"))
+    with pytest.raises(InputError, match="the same measure at every step; got svcca at step 0 and cca at step 5"):
+        ClassDynamics([0, 5], (first, others))
     fewer = svcca.ClassSensitivity(replace(second.matrix, n_samples=300))
     with pytest.raises(InputError, match="the same number of samples at every step; got 400 at step 0 and 300"):
         ClassDynamics([0, 5], (first, fewer))
@@ -298,6 +301,39 @@ def test_one_class_can_be_drawn(found):
     assert ax.get_title(loc="left") == "Sequential, dog, 400 samples"
     with pytest.raises(UnknownOptionError, match=r"one of cat, dog, bird; got 'dgo'\. Did you mean 'dog'"):
         found.plot(class_name="dgo")
+
+
+def test_several_measures_are_each_alone(states):
+    measures = ["linear_cka", "svcca", "r2_cca"]
+    found = dynamics(states, measure=measures, retained_variance=0.8)
+    assert list(found) == measures
+    for measure in measures:
+        got, alone = found[measure], dynamics(states, measure=measure, retained_variance=0.8)
+        assert got.measure == alone.measure == measure
+        np.testing.assert_allclose(got.values, alone.values, atol=1e-6)  # float32
+        np.testing.assert_allclose(got.chance, alone.chance, atol=1e-6)
+        if measure != "linear_cka":
+            np.testing.assert_allclose(got.curves, alone.curves, atol=1e-6)
+    assert dynamics(states, measure="svcca").to_dict() == dynamics(states).to_dict()
+
+
+def test_a_measure_without_a_share_beyond_chance_is_drawn_by_its_values(states):
+    found = dynamics(states, measure="linear_cka")
+    for numbers in ("corrected", "curves"):
+        with pytest.raises(InputError, match=r"corrected: expected a measure of one correlation .*; got 'linear_cka'"):
+            getattr(found, numbers)
+    assert list(found.to_frame().columns) == ["linear_cka", "chance", "rank"]
+    _, ax = found.plot()
+    assert ax.get_ylabel() == "linear_cka with the logit"
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), found.values[:, 2].mean(axis=1), rtol=1e-12)
+    _, ax = found.plot(class_name="1")
+    np.testing.assert_array_equal(ax.lines[2].get_ydata(), found.values[:, 2, 1])
+    assert len(ax.collections) == 1  # the band of chance
+
+
+def test_the_axis_names_the_share_and_a_measure_that_is_not_the_default(states):
+    labels = [dynamics(states, measure=measure).plot()[1].get_ylabel() for measure in ("svcca", "r2_cca")]
+    assert labels == ["share of variance beyond chance", "share of variance beyond chance (r2_cca)"]
 
 
 def test_noise_lies_about_the_line_of_chance_and_stays_in_the_picture(states):

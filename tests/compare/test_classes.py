@@ -10,8 +10,8 @@ from torch import nn
 
 import reference as ref
 import svcca
-from svcca.errors import InputError, LayerError, SampleError
-from svcca.measures import chance
+from svcca.errors import FileError, InputError, LayerError, SampleError, UnknownOptionError
+from svcca.measures import CCA, PWCCA, Measure, chance
 
 matplotlib.use("Agg")
 IMAGES = torch.randn(600, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -199,6 +199,128 @@ def test_a_line_a_class_over_depth():
     many = svcca.class_sensitivity(Net(), IMAGES, layers="fc", targets=maps_of(12), progress=False)
     assert many.plot(given)[1] is given
     assert len(given.lines) == 12
+
+
+# -- several measures -------------------------------------------------------------------------------------------------
+
+SEVERAL = ["linear_cka", "svcca", "r2_cca", PWCCA(side="x"), "cca", "svcca_r2", "linear_cka_debiased"]
+
+
+def sensitivity(measure, **options):
+    return svcca.class_sensitivity(Net(), IMAGES, measure=measure, progress=False, **options)
+
+
+@pytest.mark.parametrize("observe", ["auto", "fourier"])
+def test_several_measures_are_each_alone_with_the_ranks_of_its_own_cut(observe):
+    measures = [one for one in SEVERAL if observe == "auto" or one != "linear_cka_debiased"]
+    options = {"observe": observe, "retained_variance": 0.8, "layers": ["conv", "fc"]}
+    found = sensitivity(measures, **options)
+    assert list(found) == [one if isinstance(one, str) else one.label for one in measures]
+    for one, got in zip(measures, found.values(), strict=True):
+        alone = sensitivity(one, **options)
+        np.testing.assert_allclose(got.values, alone.values, atol=1e-12)
+        np.testing.assert_allclose(got.chance, alone.chance, atol=1e-12)
+        assert got.measure == alone.measure == got.matrix.measure
+        assert [layer.rank for layer in got.matrix.rows] == [layer.rank for layer in alone.matrix.rows]
+        assert got.to_frame().columns.tolist() == alone.to_frame().columns.tolist()
+        if one in ("svcca", "cca", "svcca_r2", "r2_cca"):
+            np.testing.assert_allclose(got.corrected, alone.corrected, atol=1e-12)
+    assert found["svcca"].matrix.rows[1].rank < found["cca"].matrix.rows[1].rank  # the cut does cut
+
+
+def test_the_default_is_svcca_and_one_in_a_list_is_a_mapping():
+    default, named, listed = (sensitivity(measure) for measure in ("svcca", svcca.MEASURES["svcca"], ["svcca"]))
+    plain = svcca.class_sensitivity(Net(), IMAGES, progress=False)
+    for found in (default, named, listed["svcca"]):
+        assert found.to_dict() == plain.to_dict()
+
+
+def test_several_measures_come_from_one_pass():
+    class Counted(Net):
+        calls = 0
+
+        def forward(self, x):
+            Counted.calls += 1
+            return super().forward(x)
+
+    svcca.class_sensitivity(Counted(), IMAGES.split(100), progress=False)
+    once, Counted.calls = Counted.calls, 0
+    svcca.class_sensitivity(Counted(), IMAGES.split(100), measure=SEVERAL, progress=False)
+    assert Counted.calls == once > 0
+
+
+def test_another_measure_is_that_of_compare_with_the_logit_as_a_target():
+    _, _, logits = outputs()
+    for measure in ("linear_cka", "linear_regression_r2"):
+        got = sensitivity(measure)
+        for index in range(3):
+            targets = {"logit": logits[:, index]}
+            expected = svcca.compare(Net(), data=IMAGES, targets=targets, measure=measure, progress=False)
+            np.testing.assert_allclose(got.values[:, index], expected.values[:, 0], atol=1e-10)
+            np.testing.assert_allclose(got.chance[:, index], expected.chance[:, 0], atol=1e-10)
+
+
+def test_the_share_beyond_chance_is_the_same_from_a_correlation_and_from_its_square():
+    found = sensitivity(["svcca", "svcca_r2", "cca", "r2_cca"], retained_variance=0.8)
+    for name, squared in (("svcca", "svcca_r2"), ("cca", "r2_cca")):
+        np.testing.assert_allclose(found[name].values ** 2, found[squared].values, atol=1e-12)
+        np.testing.assert_allclose(found[name].corrected, found[squared].corrected, atol=1e-12)
+    assert found["svcca"].corrected[2, 0] < found["cca"].corrected[2, 0] - 0.01
+    basis = ref.basis(outputs()[1], 7)[0]
+    share = (ref.ols_r2(basis, outputs()[2][:, 0]) - 7 / 599) / (1 - 7 / 599)
+    assert found["r2_cca"].corrected[2, 0] == pytest.approx(share, abs=1e-9)
+
+
+class Nearness(Measure):
+    name = "nearness"
+    definition = "a measure of a user, whose chance level is not known"
+
+    def value(self, pair):
+        return float(pair.correlations[0]) - 1.0
+
+
+class Nameless(CCA):
+    def value(self, pair):
+        return super().value(pair) / 2
+
+
+@pytest.mark.parametrize("measure", ["linear_cka", "linear_regression_r2", PWCCA(), Nearness()])
+def test_a_measure_that_is_no_correlation_has_no_share_beyond_chance(measure):
+    got = sensitivity(measure, layers=["fc", "out"])
+    with pytest.raises(InputError, match=r"corrected: expected a measure of one correlation \(svcca, cca, .*; got '"):
+        _ = got.corrected
+    assert list(got.to_frame().columns) == [got.measure, "chance", "rank"]
+    assert got.to_frame().loc[("fc", "1"), got.measure] == got.values[0, 1]
+
+
+def test_measures_that_cannot_be_told_apart_or_do_not_exist_are_refused():
+    with pytest.raises(InputError, match="a name of its own for your own measure; got 'cca' for a Nameless"):
+        sensitivity(["svcca", Nameless()])
+    with pytest.raises(InputError, match="each measure once; got 'svcca' twice"):
+        sensitivity(["svcca", "svcca"])
+    with pytest.raises(UnknownOptionError, match="got 'cka'"):
+        sensitivity("cka")
+    with pytest.raises(UnknownOptionError, match=r"observe='fourier': .*got 'linear_cka_debiased'"):
+        sensitivity(["svcca", "linear_cka_debiased"], observe="fourier")
+
+
+def test_the_axis_is_labelled_by_the_measure():
+    found = sensitivity(["svcca", "linear_cka", Nearness()])
+    axes = [one.plot()[1] for one in found.values()]
+    labels = ["correlation with the logit", "linear_cka with the logit", "nearness with the logit"]
+    assert [ax.get_ylabel() for ax in axes] == labels
+    assert axes[0].get_ylim() == axes[1].get_ylim() == (0, 1.02)
+    assert axes[2].get_ylim()[0] < found["nearness"].values.min() < 0
+    assert [len(ax.collections) for ax in axes] == [1, 1, 0]  # no band of chance where the level is not known
+
+
+def test_a_result_is_saved_and_loaded(tmp_path):
+    found = sensitivity("linear_cka")
+    again = svcca.ClassSensitivity.load(found.save(tmp_path / "c.json"))
+    assert again.to_dict() == found.to_dict()
+    for change in ({"matrix": None}, {"matrix": {}}, {"other": 1}):
+        with pytest.raises(FileError, match="from_dict: expected"):
+            svcca.ClassSensitivity.from_dict(found.to_dict() | change)
 
 
 def maps_of(n):

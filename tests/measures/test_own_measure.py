@@ -157,3 +157,128 @@ def test_in_a_recorder_from_the_same_snapshots():
         alone = recorded(measure)
         np.testing.assert_allclose(found[alone.measure].values, alone.values, rtol=0, atol=1e-9)
         np.testing.assert_array_equal(found[alone.measure].ranks, alone.ranks)
+
+
+# -- what an own measure may get wrong --------------------------------------------------------------------------------
+
+
+def own(value, **stated):
+    """Make a measure of this value."""
+    return type("Mine", (Measure,), {"name": "mine", "definition": "d", "value": value, **stated})()
+
+
+def thresholded(self, pair):
+    rho = pair.correlations
+    rho[rho < 2] = 0
+    return float(rho.mean())
+
+
+def cross_zeroed(self, pair):
+    return float(pair.cross_singular_values.zero_().sum())
+
+
+def weights_zeroed(self, pair):
+    return float(pair.projection_weights("x", squared=False)[1].zero_().sum())
+
+
+def maps(seed):
+    return np.random.default_rng(seed).normal(size=(60, 2, 4, 4))
+
+
+@pytest.mark.parametrize("value", [thresholded, cross_zeroed, weights_zeroed])
+@pytest.mark.parametrize("by_frequency", [False, True])
+def test_a_measure_that_writes_to_what_it_is_given_changes_none_beside_it(value, by_frequency):
+    def values(measures):
+        if not by_frequency:
+            return [float(each) for each in svcca.measures.similarities(X, Y, measures).values()]
+        x, y = maps(0), maps(0) + maps(1)
+        found = svcca.compare({"a": x}, {"b": y}, observe="fourier", measure=measures)
+        return [float(each.values[0, 0]) for each in found.values()]
+
+    beside = ["cca", "procrustes", "pwcca"]
+    assert values([own(value), *beside])[1:] == values(beside)
+
+
+def singular_values_scaled(self, pair):
+    s = pair.x.singular_values
+    s /= s.sum()
+    return float(s[0])
+
+
+def singular_values_scaled_as_numpy(self, pair):
+    s = pair.x.singular_values.numpy()
+    s /= s.sum()
+    return float(s[0])
+
+
+def matrix_zeroed(self, pair):
+    return float(pair.matrix.zero_().sum())
+
+
+@pytest.mark.parametrize("written", [singular_values_scaled, singular_values_scaled_as_numpy, matrix_zeroed])
+@pytest.mark.parametrize("part", ["value", "chance"])
+def test_a_measure_that_writes_to_the_layers_is_refused(written, part):
+    measure = own(**{"value": lambda self, pair: 0.5, part: written})
+    text = r"^mine of x and y: expected the tensors of the pair left as they are; .* Work on a copy"
+    with pytest.raises(svcca.SvccaError, match=text):
+        svcca.measures.similarities(X, Y, [measure, "cca"])
+    if part == "value":
+        with pytest.raises(svcca.SvccaError, match=text):
+            svcca.measures.permutation_test(X, Y, measure=measure, n_permutations=2)
+
+
+def test_by_frequency_writing_to_a_layer_is_refused_or_has_no_effect():
+    x, y = maps(0), maps(0) + maps(1)
+    with pytest.raises(svcca.SvccaError, match=r"^mine of a x b: expected the tensors of the pair left as they are"):
+        svcca.compare({"a": x}, {"b": y}, observe="fourier", measure=[own(matrix_zeroed), "cca"])
+    measures = [own(singular_values_scaled), "svcca_weighted"]
+    found = svcca.compare({"a": x}, {"b": y}, observe="fourier", measure=measures)
+    alone = svcca.compare({"a": x}, {"b": y}, observe="fourier", measure="svcca_weighted")
+    assert found["svcca_weighted"].values[0, 0] == alone.values[0, 0]
+
+
+def test_tensors_of_inference_mode_are_looked_at_too():
+    with torch.inference_mode():
+        assert svcca.compare({"a": X}, {"b": Y}, measure=Angle()).values[0, 0] == pytest.approx(expected(X, Y))
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (None, "None"),
+        ("0.3", "'0.3'"),
+        (1j, "1j"),
+        (np.complex128(1j), r"shape \(\), complex128"),
+        (torch.tensor(1j), r"shape \(\), complex64"),
+        (torch.zeros(3), r"shape \(3,\), float32"),
+        (np.zeros(3), r"shape \(3,\), float64"),
+    ],
+    ids=str,
+)
+def test_a_value_that_is_no_real_number_is_refused_with_the_measure_and_the_pair(returned, got):
+    with pytest.raises(svcca.errors.InputError, match=f"^mine of a x b: expected a real number; got {got}"):
+        svcca.compare({"a": X}, {"b": Y}, measure=own(lambda self, pair: returned))
+    level = own(lambda self, pair: 0.5, chance=lambda self, pair: returned)
+    with pytest.raises(svcca.errors.InputError, match=r"^chance level of mine of a x b: expected a real number; got"):
+        svcca.compare({"a": X}, {"b": Y}, measure=level)
+
+
+@pytest.mark.parametrize("returned", [0.5, np.float32(0.5), np.array([0.5]), torch.tensor([0.5]), np.array(0.5)])
+def test_a_value_may_be_any_real_number(returned):
+    assert svcca.compare({"a": X}, {"b": Y}, measure=own(lambda self, pair: returned)).values[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("part", ["value", "chance"])
+def test_an_error_of_a_measure_names_it_and_the_pair(part):
+    def fails(self, pair):
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match=r"^boom") as caught:
+        svcca.compare({"a": X}, {"b": Y}, measure=own(**{"value": lambda self, pair: 0.5, part: fails}))
+    assert caught.value.__notes__ == ["svcca: raised by measure mine of a x b"]
+
+
+def test_a_permutation_test_names_the_measure_without_a_value():
+    text = "^permutation_test of mine: expected a finite statistic; got nan for the observed rows"
+    with pytest.raises(svcca.errors.NonFiniteError, match=text):
+        svcca.measures.permutation_test(X, Y, measure=own(lambda self, pair: math.nan), n_permutations=2)

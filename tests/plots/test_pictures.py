@@ -42,7 +42,7 @@ PICTURES = {
         STEPS, SQUARE, layers=names, y_label=names[0][:20], title=names[0], **ax
     ),
     "depth curves": lambda names, **ax: plot_depth_curves(
-        SQUARE[:2], SQUARE[:2] / 9, layers=names, classes=names, title=names[0], **ax
+        SQUARE[:2], SQUARE[:2] / 9, layers=names, classes=names, y_label=names[0][:20], title=names[0], **ax
     ),
     "size curves": lambda names, **ax: plot_size_curves(
         names, [10, 20], [0.5, 0.6], original=(30, 0.7), title=names[0], **ax

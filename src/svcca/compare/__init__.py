@@ -4,8 +4,10 @@
 """
 
 from svcca.compare.by_measure import ByMeasure
-from svcca.compare.class_dynamics import ClassDynamics, class_dynamics
-from svcca.compare.classes import ClassSensitivity, class_sensitivity
+from svcca.compare.class_dynamics import class_dynamics
+from svcca.compare.class_dynamics_result import ClassDynamics
+from svcca.compare.class_result import ClassSensitivity
+from svcca.compare.classes import class_sensitivity
 from svcca.compare.dynamics import learning_dynamics
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.pairs import Network, compare

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+from svcca.compare.class_dynamics_result import ClassDynamics
+from svcca.compare.class_result import ClassSensitivity
 from svcca.compare.dynamics_result import LearningDynamics
 from svcca.compare.result import SimilarityMatrix
 from svcca.errors import FileError, InputError, UnknownOptionError, message, unknown_option
@@ -13,10 +15,11 @@ from svcca.measures.measure import Measure
 
 FORMAT = "svcca.by_measure"
 FORMAT_VERSION = 1
-RESULTS: tuple[type[SimilarityMatrix] | type[LearningDynamics], ...] = (SimilarityMatrix, LearningDynamics)
+AnyResult = SimilarityMatrix | LearningDynamics | ClassSensitivity | ClassDynamics
+RESULTS: tuple[type[AnyResult], ...] = (SimilarityMatrix, LearningDynamics, ClassSensitivity, ClassDynamics)
 """What can be held, by measure."""
 
-Result = TypeVar("Result", SimilarityMatrix, LearningDynamics)
+Result = TypeVar("Result", SimilarityMatrix, LearningDynamics, ClassSensitivity, ClassDynamics)
 
 
 class UnknownLabelError(UnknownOptionError, KeyError):
@@ -87,7 +90,7 @@ class ByMeasure(Document, Mapping[str, Result], Generic[Result]):
         return cls(_result_of(document, where) for document in plain["results"])  # type: ignore[misc]  # of one class: checked
 
 
-def _result_of(document: Any, where: str) -> SimilarityMatrix | LearningDynamics:
+def _result_of(document: Any, where: str) -> AnyResult:
     """Read one of the results, by the format it says it has."""
     found = document.get("format") if isinstance(document, dict) else None
     for kind in RESULTS:

@@ -4,102 +4,40 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any, overload
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from svcca.capture.batches import Batch, Forward, batches_of
 from svcca.capture.hooks import Keep
-from svcca.capture.rules import Observe
+from svcca.capture.rules import Observe, common_rule
 from svcca.capture.sources import ArraySource, ModelSource, Source, kept
 from svcca.capture.targets import LogitsSource, Targets, read_targets
+from svcca.compare.by_measure import ByMeasure, one_or_by_measure
+from svcca.compare.class_result import R2_POWERS, ClassSensitivity
 from svcca.compare.pairs import compare_sources
-from svcca.compare.result import SimilarityMatrix
 from svcca.core.subspace import SVDStep
 from svcca.errors import InputError, SvccaWarning, message
-from svcca.measures.cca import SVCCA
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from svcca.measures.measure import Measure
+from svcca.measures.registry import MEASURES, get_measures
 
 
-@dataclass(frozen=True, eq=False)
-class ClassSensitivity:
-    """Correlation of every layer with every class logit: the most that any direction of the layer has with it.
-
-    Attributes:
-        matrix: Correlations as a `SimilarityMatrix`: layers in rows, classes in columns, with ranks, chance levels, the
-            number of samples and warnings.
-    """
-
-    matrix: SimilarityMatrix
-
-    @property
-    def values(self) -> npt.NDArray[np.float64]:
-        """Correlations, (n_layers, n_classes), in [0, 1]."""
-        return self.matrix.values
-
-    @property
-    def chance(self) -> npt.NDArray[np.float64]:
-        """What noise in place of the logit would give: a wide layer correlates with anything, (n_layers, n_classes)."""
-        return self.matrix.chance
-
-    @property
-    def corrected(self) -> npt.NDArray[np.float64]:
-        """Share of the logit's variance that the layer holds beyond chance, (R2 - b) / (1 - b), b = rank / (n - 1).
-
-        (n_layers, n_classes); about 0 for noise, 1 for all of it; 0 where a layer has as many directions as samples and
-        would hold anything.
-        """
-        ranks = np.array([layer.rank for layer in self.matrix.rows])[:, None]
-        level = np.minimum(1.0, ranks / (self.matrix.n_samples - 1))
-        room = np.where(level < 1, 1 - level, 1.0)
-        return np.where(level < 1, (self.values**2 - level) / room, 0.0)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers, in order of execution."""
-        return self.matrix.row_labels
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.matrix.column_labels
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a layer and class: correlation, chance level, the share beyond chance, the layer's rank."""
-        import pandas as pd
-
-        n_classes = len(self.classes)
-        index = pd.MultiIndex.from_product([self.layers, self.classes], names=["layer", "class"])
-        ranks = np.repeat([layer.rank for layer in self.matrix.rows], n_classes)
-        columns = {"correlation": self.values, "chance": self.chance, "beyond chance": self.corrected}
-        frame = pd.DataFrame({name: array.ravel() for name, array in columns.items()}, index=index)
-        return frame.assign(rank=ranks)
-
-    def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
-        """Draw a line a class over the layers, with the chance level; return the figure and its axes.
-
-        Args:
-            ax: Where to draw; by default a new figure.
-        """
-        from svcca.plots.depth_curves import plot_depth_curves
-
-        return plot_depth_curves(
-            self.values,
-            self.chance,
-            layers=self.layers,
-            classes=self.classes,
-            title=f"{self.matrix.row_title}, {self.matrix.n_samples:,} samples",
-            ax=ax,
-        )
-
-
+@overload
+def class_sensitivity(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+    model: nn.Module,
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    targets: Targets = "logits",
+    measure: str | Measure = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    progress: bool | None = None,
+) -> ClassSensitivity: ...
+@overload
 def class_sensitivity(
     model: nn.Module,
     data: object,
@@ -107,11 +45,25 @@ def class_sensitivity(
     layers: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     targets: Targets = "logits",
+    measure: Sequence[str | Measure],
     observe: Observe = "auto",
     retained_variance: float = 0.99,
     forward: Forward | None = None,
     progress: bool | None = None,
-) -> ClassSensitivity:
+) -> ByMeasure[ClassSensitivity]: ...
+def class_sensitivity(
+    model: nn.Module,
+    data: object,
+    *,
+    layers: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    targets: Targets = "logits",
+    measure: str | Measure | Sequence[str | Measure] = "svcca",
+    observe: Observe = "auto",
+    retained_variance: float = 0.99,
+    forward: Forward | None = None,
+    progress: bool | None = None,
+) -> ClassSensitivity | ByMeasure[ClassSensitivity]:
     """Correlate every layer with every class logit: where in a network does a class become readable?
 
     For one logit CCA is least squares: the correlation is the root of the R2 of the logit on the layer's leading
@@ -126,18 +78,21 @@ def class_sensitivity(
         classes: Names of the logits (or of the columns of `targets`), in order; default: "0", "1", ...
         targets: What layers are correlated with, as for `compare`, column by column: "logits" (default), "labels", an
             array or a mapping from names to (n_samples,), a function of the batch, (other_model, "layer").
+        measure: Name of a measure, or a measure; or several in a list, evaluated in the same pass from the same
+            decompositions. "svcca" (default) is the correlation above.
         observe: What is a sample and what a feature; a rule that gives one row a sample. Maps observed by "fourier"
             correlate by their zero frequency alone, as by "pool", after an SVD step over all frequencies.
-        retained_variance: Share of each layer's variance whose directions may take part.
+        retained_variance: Share of each layer's variance whose directions take part in measures with an SVD step.
         forward: Your own way to run the model: forward(model, batch).
         progress: Whether to show a bar; None: on a terminal.
 
     Returns:
-        Correlations with chance levels and the share beyond chance.
+        Correlations, or values of the measure, with chance levels and the share beyond chance. For a list of measures a
+        mapping from the label of each to these.
 
     Raises:
-        InputError: For an output that is no (n_samples, n_classes), names that do not fit, a constant target, and what
-            `compare` refuses.
+        InputError: For an output that is no (n_samples, n_classes), names that do not fit, a constant target, a
+            measure of your own that bears the name of one of ours, and what `compare` refuses.
         SampleError: For targets of another number of samples.
 
     Cost:
@@ -152,23 +107,51 @@ def class_sensitivity(
     >>> found.values.shape, found.values[-1].round(6).tolist()
     ((3, 3), [1.0, 1.0, 1.0])
     """
+    chosen = measures_of_classes(measure, observe)
     source = ModelSource(model, layers, forward, f"a ({type(model).__name__})")
     columns = TargetColumns(targets, classes, source, forward)
-    return sensitivity_of(source, columns, batches_of(data), observe, SVDStep(retained_variance), progress)
+    step = SVDStep(retained_variance)
+    found = sensitivities_of(source, columns, batches_of(data), chosen, observe, step, progress)
+    return one_or_by_measure(measure, found)
 
 
-def sensitivity_of(
-    source: ModelSource, columns: Source, data: Iterable[Any], observe: Observe, step: SVDStep, progress: bool | None
-) -> ClassSensitivity:
-    """Correlate every layer of a model with every column of its targets, in one pass over the data."""
+def measures_of_classes(measure: str | Measure | Sequence[str | Measure], observe: Observe) -> list[Measure]:
+    """Return the measures that `measure=` names.
+
+    Raises:
+        UnknownOptionError: For a measure that does not exist, or is not defined for maps by frequency.
+        InputError: For none, the same one twice, or one that is not ours and bears the name of a measure whose share
+            beyond chance is known: a result holds the name alone.
+    """
+    chosen = get_measures(measure, frequency=common_rule(observe).by_frequency)
+    for one in chosen:
+        if one.label in R2_POWERS and type(one) is not type(MEASURES[one.label]):
+            got = f"{one.label!r} for a {type(one).__name__}"
+            raise InputError(message("measure", "a name of its own for your own measure", got))
+    return chosen
+
+
+def sensitivities_of(
+    source: ModelSource,
+    columns: Source,
+    data: Iterable[Any],
+    measures: Sequence[Measure],
+    observe: Observe,
+    step: SVDStep,
+    progress: bool | None,
+) -> list[ClassSensitivity]:
+    """Hold every layer of a model against every column of its targets, in one pass; return one result a measure."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
-        (matrix,) = compare_sources(
-            source, columns, data, [SVCCA()], step, observe, None, progress, targets=True, coupled_ranks=True
+        matrices = compare_sources(
+            source, columns, data, measures, step, observe, None, progress, targets=True, coupled_ranks=True
         )
-    # The chance level stands in the result, so it is no warning here.
-    doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
-    return ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes"))
+    found = []
+    for matrix in matrices:
+        # The chance level stands in the result, so it is no warning here.
+        doubts = tuple(doubt for doubt in matrix.warnings if doubt.kind != "chance")
+        found.append(ClassSensitivity(replace(matrix, warnings=doubts, column_title="classes")))
+    return found
 
 
 class TargetColumns(Source):

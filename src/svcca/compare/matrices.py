@@ -66,12 +66,15 @@ def similarity_matrices(
         *dict.fromkeys([*_constant_layers(a, rows), *_constant_layers(b, columns)]),
         *dict.fromkeys([*_layer_doubts(a, rows, grid.rows), *_layer_doubts(b, columns, grid.columns)]),
     ]
-    coupled = _coupled_ranks(grid, rows, next(iter(columns))) if coupled_ranks else {}
+    coupled = {
+        svd_step: _coupled_ranks(grid, rows, next(iter(columns)), step if svd_step else WHOLE) if coupled_ranks else {}
+        for svd_step in {measure.svd_step for measure in measures}
+    }
     pairs = _evaluate_pairs(grid, rows, columns, measures, step, column_step, progress)
     return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),
-            rows=_summaries(rows, grid.rows, measure, step, coupled),
+            rows=_summaries(rows, grid.rows, measure, step, coupled[measure.svd_step]),
             columns=_summaries(columns, grid.columns, measure, column_step),
             measure=measure.label,
             retained_variance=step.retained_variance if measure.svd_step else 1.0,
@@ -146,10 +149,11 @@ def _evaluate_pairs(
     return [[pairs[i, j] for j in columns] for i in rows]
 
 
-def _coupled_ranks(grid: Grid, rows: Layers, column: int) -> dict[int, int]:
+def _coupled_ranks(grid: Grid, rows: Layers, column: int, step: SVDStep) -> dict[int, int]:
     """Count the directions of each row layer that can correlate with a column layer, by the layer's place."""
     return {
-        index: sum(block.ranks[0] * block.multiplicity for block in grid.pair(index, column).blocks) for index in rows
+        index: sum(block.ranks[0] * block.multiplicity for block in grid.pair(index, column).truncate(step).blocks)
+        for index in rows
     }
 
 

@@ -293,8 +293,8 @@ class Coherence:
 
     @property
     def correlations(self) -> Tensor:
-        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]."""
-        return self.spectrum.s
+        """Canonical correlations rho, (min(x.rank, y.rank),), largest first, in [0, 1]; a copy."""
+        return self.spectrum.s.clone()
 
     @cached_property
     def x_loadings(self) -> Tensor:
@@ -311,7 +311,7 @@ class Coherence:
     def projection_weights(self, side: Side, *, squared: bool) -> tuple[Tensor, Tensor]:
         """Return the sum over units of |<unit, canonical variate>| or of its squares, (r,); and the correlations."""
         loadings = self.x_loadings if side == "x" else self.y_loadings
-        return (loadings.square() if squared else loadings).sum(dim=0), self.factors.s
+        return (loadings.square() if squared else loadings).sum(dim=0), self.factors.s.clone()
 
     def projection_norms(self, side: Side) -> Tensor:
         """Return the length of each kept left singular vector of a side projected on the other layer, (rank,)."""
@@ -331,7 +331,7 @@ class Coherence:
     @property
     def cross_singular_values(self) -> Tensor:
         """Singular values of the cross-scatter X^H Y between the kept directions, (min(x.rank, y.rank),)."""
-        return self.cross_spectrum.s
+        return self.cross_spectrum.s.clone()
 
 
 def pair_rows(x: Tensor, y: Tensor, *, step: SVDStep = WHOLE, precision: Precision = FLOAT64) -> Coherence:

@@ -187,15 +187,19 @@ class FourierCoherence:
         weights = self.matching.weights.to(self.matrix.device)
         return min(int(((self._block_values(side) > 0).sum(dim=1) * weights).sum()) for side in ("x", "y"))
 
-    @cached_property
+    @property
     def correlations(self) -> Tensor:
-        """Canonical correlations of the flattened maps, largest first, in [0, 1].
+        """Canonical correlations of the flattened maps, largest first, in [0, 1]; a copy, free to be written to.
 
         Where one layer keeps more directions at one frequency and the other at another, some are zero.
 
         Raises:
             RankError: If no kept direction of one layer can correlate with one of the other.
         """
+        return self._sorted_correlations.clone()
+
+    @cached_property
+    def _sorted_correlations(self) -> Tensor:
         if not int(self.counts.sum()):
             cause = "A vector can only correlate with the mean of a map, and the SVD step kept nothing of that"
             remedy = "Retain more variance, or observe the layers by 'pool'"

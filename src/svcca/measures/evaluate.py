@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import SupportsFloat
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from svcca.core.arrays import ArrayLike
 from svcca.core.coherence import LayerPair
 from svcca.core.solvers import coherence_of
 from svcca.core.subspace import WHOLE, SVDStep
-from svcca.errors import Doubt, NonFiniteError, message
+from svcca.errors import Doubt, InputError, NonFiniteError, message
 from svcca.measures.chance import CHANCE_WARNING
 from svcca.measures.levels import n_correlations, n_forced
 from svcca.measures.measure import Measure
@@ -44,6 +49,7 @@ def evaluate_all(
 
     Raises:
         NonFiniteError: If a value is NaN or infinite, or a chance level infinite.
+        InputError: If a value is no real number, or a measure wrote to the pair.
     """
     # Singular values come with the vectors: where one measure needs these, no other need factorise for values alone.
     if any(measure.needs_vectors and not measure.svd_step for measure in measures):
@@ -54,13 +60,75 @@ def evaluate_all(
     results = []
     for measure in measures:
         part = cut if measure.svd_step else pair
-        value, level = float(measure.value(part)), float(measure.chance(part))
+        value, level = (number(measure, of, part, where) for of in (measure.value, measure.chance))
         if not math.isfinite(value) or math.isinf(level):
             got = f"{value}, with a chance level of {level}"
             raise NonFiniteError(message(f"{measure.label} of {where}", "a finite value", got))
         found = tuple(doubts(measure, part, level, where))
         results.append(Similarity(measure.label, value, level, part.x.rank, part.y.rank, part.n_samples, found))
     return results
+
+
+def number(measure: Measure, of: Callable[[LayerPair], float], pair: LayerPair, where: str) -> float:
+    """Return the value of a measure, or its chance level, and see that the measure leaves the pair as it is.
+
+    Args:
+        measure: The measure.
+        of: Its `value` or its `chance`.
+        pair: The pair, cut already where the measure has an SVD step.
+        where: What the pair is called in errors.
+
+    Raises:
+        InputError: If it is no real number, or the measure wrote to what others read.
+    """
+    place = f"{measure.label} of {where}"
+    # Ours are known to leave the pair as it is.
+    before = [] if type(measure).__module__.startswith("svcca.") else [_state(each) for each in _tensors(pair)]
+    try:
+        found = of(pair)
+    except Exception as error:
+        error.add_note(f"svcca: raised by measure {place}")
+        raise
+    if any(_written_to(*state) for state in before):
+        cause = "It wrote to them in place, and other measures read them too"
+        remedy = "Work on a copy: pair.x.singular_values.clone()"
+        raise InputError(message(place, "the tensors of the pair left as they are", "others", cause, remedy))
+    return _real(found, place if of == measure.value else f"chance level of {place}")
+
+
+def _tensors(pair: LayerPair) -> Iterator[Tensor]:
+    """Go through the tensors that a pair and its layers hold, factorisations taken before included."""
+    for holder in (pair, pair.x, pair.y):
+        for held in vars(holder).values():
+            yield from (each for each in (held if isinstance(held, tuple) else (held,)) if isinstance(each, Tensor))
+
+
+def _state(tensor: Tensor) -> tuple[Tensor, int, Tensor | None]:
+    """Return a tensor, its version and, of vectors, a copy: writing to a NumPy view counts as no version."""
+    return tensor, _version(tensor), tensor.clone() if tensor.ndim == 1 else None
+
+
+def _written_to(tensor: Tensor, version: int, copy: Tensor | None) -> bool:
+    return _version(tensor) != version or (copy is not None and not torch.equal(tensor, copy))
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # inference mode counts no versions
+
+
+def _real(found: object, where: str) -> float:
+    """Read what a measure returned: a number, or an array or tensor that holds one.
+
+    Raises:
+        InputError: If it is no real number.
+    """
+    one, got = found, repr(found)
+    if isinstance(found, (Tensor, np.ndarray, np.generic)):
+        got = f"shape {tuple(found.shape)}, {str(found.dtype).removeprefix('torch.')}"
+        one = found.item() if math.prod(found.shape) == 1 else None
+    if not isinstance(one, SupportsFloat):
+        raise InputError(message(where, "a real number", got))
+    return float(one)
 
 
 def evaluate_arrays(measure: Measure, x: ArrayLike, y: ArrayLike, step: SVDStep = WHOLE) -> Similarity:

@@ -17,6 +17,7 @@ from svcca.core.scatter import cross_product
 from svcca.core.solvers import coherence_of
 from svcca.core.subspace import WHOLE, SVDStep
 from svcca.errors import InputError, NonFiniteError, message
+from svcca.measures.evaluate import number
 from svcca.measures.measure import Measure
 from svcca.measures.registry import get_measure
 from svcca.progress import track
@@ -92,7 +93,12 @@ def permutation_test(
     chosen = get_measure(measure)
     step = SVDStep(retained_variance) if chosen.svd_step else WHOLE
     coherence = coherence_of(x, y, step=step, rows_needed=True)
-    return permutation_null(coherence, chosen.value, n_permutations, seed, progress)
+
+    def statistic(pair: Coherence) -> float:
+        return number(chosen, chosen.value, pair, "x and y")
+
+    where = f"permutation_test of {chosen.label}"
+    return permutation_null(coherence, statistic, n_permutations, seed, progress, where)
 
 
 def permutation_null(
@@ -101,6 +107,7 @@ def permutation_null(
     n_permutations: int = 1000,
     seed: int = 0,
     progress: bool | None = None,
+    where: str = "permutation_null",
 ) -> PermutationTest:
     """Test a measure against random matchings of the rows, without any assumption on the data.
 
@@ -114,6 +121,7 @@ def permutation_null(
         n_permutations: Random matchings to draw. Default 1000; the p-value is 1 / (1 + n_permutations) at the least.
         seed: Seed of the matchings. The same seed gives the same result; no global generator is touched.
         progress: Show a progress bar; None shows it only on a terminal.
+        where: The call and the measure, for messages.
 
     Returns:
         Observed value, null values and p-value. Values that differ from the observed one by rounding alone count as
@@ -150,12 +158,12 @@ def permutation_null(
         )
     if isinstance(n_permutations, bool) or not isinstance(n_permutations, int) or n_permutations < 1:
         raise InputError(message("n_permutations", "an integer of at least 1", repr(n_permutations)))
-    observed = _finite(statistic(coherence), "the observed rows")
+    observed = _finite(statistic(coherence), "the observed rows", where)
     null = np.empty(n_permutations)
     matchings = _matchings(coherence, x_basis, y_basis, n_permutations, seed)
     steps = track(range(n_permutations), "permutations", progress)
     for step, matched in zip(steps, matchings, strict=True):
-        null[step] = _finite(statistic(matched), f"permutation {step}")
+        null[step] = _finite(statistic(matched), f"permutation {step}", where)
     # Half the digits: far more than rounding moves a value, far less than two matchings differ by.
     rounding = math.sqrt(torch.finfo(coherence.matrix.dtype).eps) * max(abs(observed), float(np.abs(null).max()))
     reached = int((null >= observed - rounding).sum())
@@ -178,8 +186,8 @@ def _matchings(
             yield replace(coherence, y=replace(coherence.y, basis=permuted[:, i]), matrix=products[:, i])
 
 
-def _finite(value: float, where: str) -> float:
+def _finite(value: float, rows: str, where: str) -> float:
     if not math.isfinite(value):
         # NaN would compare as never reached, which reads as a perfect p-value.
-        raise NonFiniteError(message("permutation_null", "a finite statistic", f"{value} for {where}"))
+        raise NonFiniteError(message(where, "a finite statistic", f"{value} for {rows}"))
     return float(value)

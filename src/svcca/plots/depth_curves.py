@@ -24,16 +24,18 @@ def plot_depth_curves(
     *,
     layers: Sequence[str],
     classes: Sequence[str],
+    y_label: str,
     title: str,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw each class's correlation with every layer, in order of depth; grey is the chance level.
+    """Draw each class's similarity to every layer, in order of depth; grey is the chance level.
 
     Args:
-        values: Correlations, (n_layers, n_classes), in [0, 1].
-        chance: Their chance levels, likewise; the highest of each layer is drawn.
+        values: Similarities, (n_layers, n_classes), at most 1.
+        chance: Their chance levels, likewise, or NaN; the highest of each layer is drawn.
         layers: Names of the layers.
         classes: Names of the classes.
+        y_label: What the similarity is.
         title: The title.
         ax: Where to draw; by default a new figure.
     """
@@ -41,11 +43,12 @@ def plot_depth_curves(
     depth = np.arange(len(layers))
     for name, curve, colour in zip(classes, values.T, _colours(len(classes)), strict=True):
         ax.plot(depth, curve, color=colour, marker="o", markersize=3, linewidth=1.3, label=elide(name, 24))
-    ax.fill_between(depth, 0, chance.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
+    if not np.isnan(chance).any():  # known
+        ax.fill_between(depth, 0, chance.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
     labels = [elide(name, 24) for name in layers]
     ax.set_xticks(depth, labels=labels, rotation=45, ha="right", fontsize=8, parse_math=False)
-    ax.set_ylabel("correlation with the logit")
-    ax.set_ylim(0, 1.02)
+    ax.set_ylabel(y_label, parse_math=False)
+    ax.set_ylim(min(0.0, 1.1 * float(values.min())), 1.02)
     open_frame(ax)
     list_beside(ax, fontsize=7)
     write_title(ax, title)

@@ -46,7 +46,7 @@ def plot_similarity_curves(
     _draw_lines(ax, steps, layers, curves)
     if not np.isnan(chance).any():  # known
         ax.fill_between(steps, 0, chance.max(axis=1), color="grey", alpha=0.18, linewidth=0, label="chance")
-    ax.set_ylim(0, 1.02)
+    ax.set_ylim(min(0.0, 1.1 * float(curves.min())), 1.02)
     _finish(ax, y_label, title)
     return figure, ax
 
