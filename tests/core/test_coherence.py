@@ -135,7 +135,7 @@ def test_notes_are_those_on_the_factorisation_whatever_was_read_before(monkeypat
 
 def test_without_vectors_the_singular_values_alone_are_computed_and_once(taken):
     pair = Coherence.from_rows(*ref.related(0, 60, 4, 6))
-    assert pair.correlations is pair.correlations
+    assert torch.equal(pair.correlations, pair.correlations)
     assert taken == ["svdvals"]
 
 
