@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from benchmarks.dynamics import checkpoints, dynamics, dynamics_trained
 from benchmarks.fourier import fourier, fourier_net
-from benchmarks.freezing import freeze_cache
 from benchmarks.pairs import all_measures, cka, pair, pair_float32, pwcca, wide_pair
 from benchmarks.streaming import streaming, streaming_tenth
 from benchmarks.work import Size, Work
@@ -27,6 +26,5 @@ WORKS: dict[str, Callable[[Size], Work]] = {
         wide_pair,
         fourier,
         fourier_net,
-        freeze_cache,
     )
 }

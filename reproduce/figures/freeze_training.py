@@ -31,10 +31,8 @@ ARMS: dict[str, Callable[[Tensor, int], dict[str, Any]]] = {
     "linear": lambda probe, n_blocks: {"schedule": "linear"},
     "linear, second half": lambda probe, n_blocks: {"schedule": [0.5 + 0.5 * i / n_blocks for i in range(1, n_blocks)]},
     "adaptive": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe)},
-    "adaptive, cache": lambda probe, n_blocks: {"schedule": svcca.freeze.AdaptiveFreezing(probe), "cache_gib": 2.0},
 }
-"""What is passed to `svcca.FreezeTraining`, the paper's linear schedule first. A cache needs images that stay put."""
-UNCACHED = tuple(name for name in ARMS if "cache" not in name)
+"""What is passed to `svcca.FreezeTraining`, the paper's linear schedule first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ SETTINGS = {
         seeds=10,
         nets=(Net(width=64), Net(kind="residual", width=16)),
         training=Training(epochs=100, translate=4),
-        arms=UNCACHED,
+        arms=tuple(ARMS),
         n_train=49_000,
         n_probe=1000,
         n_test=10_000,

@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 import pickle
 
 import pytest
@@ -250,7 +251,7 @@ def test_unfreeze_gives_the_network_back():
     model = conv_net()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     hooks = sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
-    freezer = FreezeTraining(model, optimizer, schedule=[1, 2], total_steps=6, cache_gib=1)
+    freezer = FreezeTraining(model, optimizer, schedule=[1, 2], total_steps=6)
     train(model, optimizer, freezer, batches(4))
     freezer.unfreeze()
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -264,7 +265,7 @@ def test_unfreeze_gives_the_network_back():
 
 def test_unfreeze_before_the_first_pass_leaves_no_hook():
     model = conv_net()
-    freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=6, cache_gib=1)
+    freezer = FreezeTraining(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=6)
     freezer.unfreeze()
     assert not any(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
 
@@ -272,7 +273,7 @@ def test_unfreeze_before_the_first_pass_leaves_no_hook():
 def test_a_copy_of_the_network_and_one_that_was_saved_keep_the_frozen_mode_and_no_ties():
     model = conv_net()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
-    freezer = FreezeTraining(model, optimizer, schedule=[1], total_steps=6, cache_gib=1)
+    freezer = FreezeTraining(model, optimizer, schedule=[1], total_steps=6)
     twins = [copy.deepcopy(model)]  # before the first forward pass, and after
     train(model, optimizer, freezer, batches(4))
     twins += [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
@@ -281,6 +282,32 @@ def test_a_copy_of_the_network_and_one_that_was_saved_keep_the_frozen_mode_and_n
         twin(data()[0])
         assert not twin[1].training
         assert torch.equal(twin[1].running_mean, model[1].running_mean)
+
+
+def test_a_pass_of_a_copy_is_not_counted_as_one_of_the_network():
+    model = conv_net()
+    freezer = FreezeTraining(model, OPTIMIZERS["sgd"](model.parameters()), total_steps=6)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        (hook,) = twin._forward_pre_hooks.values()
+        assert not any(value is not None for value in vars(hook).values())  # no tie to this training
+        twin(data()[0])
+    model.eval()(data()[0])
+    assert math.isnan(freezer.summary().baseline_flops_per_step)
+    model.train()(data()[0])
+    assert freezer.summary().baseline_flops_per_step > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_frozen_blocks_stay():
+    model = conv_net().cuda()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    freezer = FreezeTraining(model, optimizer, schedule=[3], total_steps=24)
+    train(model, optimizer, freezer, ((images.cuda(), labels.cuda()) for images, labels in batches(6)))
+    before = state_of(model)
+    train(model, optimizer, freezer, ((images.cuda(), labels.cuda()) for images, labels in batches(9)))
+    assert not FIRST & differing(before, state_of(model))
+    assert freezer.summary().share_of_flops_saved > 0
 
 
 def resumed(schedule, optimizer_name, cut, total):
@@ -341,7 +368,7 @@ def test_states_that_do_not_fit_are_refused():
     early = freezer.state_dict()
     other = FreezeTraining(model, optimizer, ["0", "4"], schedule=[1], total_steps=4).state_dict()
     for state, text in (
-        ({"state": {}}, "a state of format svcca.freeze_training.1; got 'another state dict'"),
+        ({"state": {}}, "a state of format svcca.freeze_training.2; got 'another state dict'"),
         (other, "the state of blocks 0, 4, 9, 11; got 0, 4, of a run with other blocks"),
     ):
         with pytest.raises(InputError, match=text):

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from freeze.training import OPTIMIZERS, batches, conv_net, data, differing, state_of, train
 from svcca import FreezeTraining
-from svcca.freeze import AdaptiveFreezing, FreezeSummary, PhaseCost, cost, prefix_cache
+from svcca.freeze import AdaptiveFreezing, FreezeSummary, PhaseCost, cost
 
 SIZES = (4, 8, 6, 2)
 BATCH = 16
@@ -29,11 +29,10 @@ def steps(model, freezer, optimizer, n):
         freezer.step()
 
 
-def flops(n_frozen, cached=False):
+def flops(n_frozen):
     """By hand: each product of a layer takes 2 b m n; forward, the weights' gradient, the inputs' gradient."""
     products = [2 * BATCH * m * n for m, n in pairwise(SIZES)]
-    forward = sum(products[n_frozen:] if cached else products)
-    return forward + sum(products[n_frozen:]) + sum(products[n_frozen + 1 :])
+    return sum(products) + sum(products[n_frozen:]) + sum(products[n_frozen + 1 :])
 
 
 def test_operations_are_those_counted_by_hand():
@@ -50,25 +49,6 @@ def test_operations_are_those_counted_by_hand():
     assert summary.baseline_flops_per_step == flops(0)
     assert summary.flops_saved == 2 * (flops(0) - flops(1)) + 3 * (flops(0) - flops(2))
     assert summary.share_of_flops_saved == pytest.approx(summary.flops_saved / (8 * flops(0)))
-
-
-def test_what_the_cache_skips_and_what_finding_the_prefix_took_are_counted(monkeypatch):
-    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    freezer = FreezeTraining(model, optimizer, schedule=[2], total_steps=8, cache_gib=1)
-    x = torch.randn(BATCH, 4)
-    for _ in range(8):
-        model(x).square().mean().backward()
-        freezer.step()
-    summary = freezer.summary()
-    assert [(p.n_skipped, p.n_steps, p.flops_per_step) for p in summary.phases] == [
-        (0, 2, flops(0)),
-        (0, 1, flops(1)),
-        (1, 5, flops(1, cached=True)),
-    ]
-    forward = sum(2 * BATCH * m * n for m, n in pairwise(SIZES))
-    assert summary.overhead_flops == 3 * forward - 2 * BATCH * 4 * 8
 
 
 def test_snapshots_are_counted_against_what_is_saved():
@@ -124,18 +104,6 @@ def test_attention_is_counted_forward_and_backward():
     whole, frozen = freezer.summary().phases
     assert whole.flops_per_step == 2 * first + 3 * last + 3 * attention  # backward, each product takes two
     assert frozen.flops_per_step == first + 2 * last + attention
-
-
-def test_attention_that_the_cache_skips_is_counted(monkeypatch):
-    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)
-    model, x = nn.Sequential(Attending(), nn.Linear(8, 2)), torch.randn(3, 5, 8)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    freezer = FreezeTraining(model, optimizer, blocks=["0", "1"], schedule=[2], total_steps=8, cache_gib=1)
-    for _ in range(8):
-        model(x).square().mean().backward()
-        freezer.step()
-    last = 2 * 15 * 8 * 2
-    assert [(p.n_skipped, p.flops_per_step) for p in freezer.summary().phases][-1] == (1, 2 * last)
 
 
 def test_snapshots_count_attention():
@@ -208,7 +176,7 @@ def test_the_table_gives_a_row_a_block():
 def test_the_phases_are_a_table_too():
     frame = example().phases_to_frame()
     assert frame["n_steps"].tolist() == [3, 5]
-    assert list(frame.columns) == ["n_frozen", "n_skipped", "n_steps", "seconds_per_step", "flops_per_step"]
+    assert list(frame.columns) == ["n_frozen", "n_steps", "seconds_per_step", "flops_per_step"]
 
 
 def test_it_prints_what_froze_when_and_why_and_what_it_saved():
@@ -242,7 +210,7 @@ def test_the_plot_takes_axes_and_a_run_that_is_not_over():
 
 
 def test_steps_of_a_phase_that_was_not_timed_save_nothing():
-    phases = (PhaseCost(0, 0, 4, 2.0, 8.0), PhaseCost(1, 0, 1, math.nan, 4.0), PhaseCost(1, 1, 5, 1.0, 2.0))
+    phases = (PhaseCost(0, 4, 2.0, 8.0), PhaseCost(1, 1, math.nan, 4.0), PhaseCost(2, 5, 1.0, 2.0))
     summary = FreezeSummary((), (), phases, 8.0, 1.0, 0.5, 10, 10)
     assert summary.seconds_saved == 5 * 1.0 - 0.5
     assert summary.flops_saved == 1 * 4.0 + 5 * 6.0 - 1.0

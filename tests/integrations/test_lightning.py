@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from freeze.training import conv_net, data, differing, state_of
 from svcca.errors import InputError
-from svcca.freeze import AdaptiveFreezing, prefix_cache
+from svcca.freeze import AdaptiveFreezing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Lightning's own imports
@@ -108,15 +108,6 @@ def test_a_resumed_run_equals_one_without_interruption(schedule, tmp_path):
     )
     assert not differing(whole.states[-1], module.states[-1])
     assert resumed.freezer.events == callback.freezer.events
-
-
-def test_the_cache_serves(tmp_path, monkeypatch):
-    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
-    callback = FreezeTrainingCallback(schedule=[2], cache_gib=1)
-    module, _ = fit(callback, tmp_path, max_epochs=4, validate=False)
-    plain, _ = fit(FreezeTrainingCallback(schedule=[2]), tmp_path, max_epochs=4, validate=False)
-    assert not differing(plain.states[-1], module.states[-1])
-    assert any(phase.n_skipped for phase in callback.freezer.summary().phases)
 
 
 def test_a_trainer_without_an_end_is_refused(tmp_path):

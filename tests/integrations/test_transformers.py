@@ -4,7 +4,7 @@ from torch.utils.data import Dataset
 
 from freeze.training import differing, state_of
 from svcca.errors import FileError, InputError
-from svcca.freeze import AdaptiveFreezing, prefix_cache
+from svcca.freeze import AdaptiveFreezing
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -113,15 +113,6 @@ def test_a_checkpoint_elsewhere_is_found_where_the_arguments_name_it(tmp_path):
     assert resumed.freezer.n_steps == 12
     with pytest.raises(FileError, match=rf"resume from .*checkpoint-7: expected {FILE} in it; got none"):
         train(FreezeTrainingCallback(), tmp_path / "three", resume=checkpoint)
-
-
-def test_the_cache_serves_inputs_of_one_length(tmp_path, monkeypatch):
-    monkeypatch.setattr(prefix_cache, "pays", lambda *_: True)  # small nets are computed faster than read
-    callback = FreezeTrainingCallback(schedule=[2], cache_gib=1)
-    states = train(callback, tmp_path, max_steps=30)
-    plain = train(FreezeTrainingCallback(schedule=[2]), tmp_path, max_steps=30)
-    assert any(phase.n_skipped for phase in callback.freezer.summary().phases)
-    assert not differing(plain[-1], states[-1])
 
 
 def test_arguments_that_would_make_processes_wait_are_refused(tmp_path):

@@ -30,13 +30,11 @@ class Phase:
 
     Attributes:
         n_frozen: Number of frozen blocks.
-        n_skipped: Number of them that did not run forward, because their output came from the cache.
         n_steps: Number of steps.
         seconds: Time of each of the first steps.
     """
 
     n_frozen: int
-    n_skipped: int
     n_steps: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -50,23 +48,21 @@ class Clock:
     """Count and time the steps of each phase, and what freezing itself takes.
 
     Attributes:
-        phases: Phases by their numbers of frozen and of skipped blocks.
-        overhead_seconds: Time that was no training: snapshots, finding the frozen prefix.
+        phases: Phases by their number of frozen blocks.
+        overhead_seconds: Time that was no training: snapshots.
         overhead_flops: Floating-point operations of that.
-        skipped_flops_per_sample: Floating-point operations that the cache saves, by the number of skipped blocks.
     """
 
     def __init__(self) -> None:
-        self.phases: dict[tuple[int, int], Phase] = {}
+        self.phases: dict[int, Phase] = {}
         self.overhead_seconds = 0.0
         self.overhead_flops = 0.0
-        self.skipped_flops_per_sample: dict[int, float] = {}
         self._started: float | None = None
         self._inside = 0.0
 
-    def finish_step(self, n_frozen: int, n_skipped: int) -> None:
+    def finish_step(self, n_frozen: int) -> None:
         """Count a step that ends now."""
-        phase = self.phases.setdefault((n_frozen, n_skipped), Phase(n_frozen, n_skipped))
+        phase = self.phases.setdefault(n_frozen, Phase(n_frozen))
         phase.n_steps += 1
         if self._started is not None and len(phase.seconds) < TIMED_STEPS:
             phase.seconds.append(perf_counter() - self._started - self._inside)
@@ -92,15 +88,13 @@ class Clock:
             "phases": [asdict(phase) for phase in self.phases.values()],
             "overhead_seconds": self.overhead_seconds,
             "overhead_flops": self.overhead_flops,
-            "skipped_flops_per_sample": dict(self.skipped_flops_per_sample),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load the counts that `state_dict` returned."""
         phases = [Phase(**plain) for plain in state["phases"]]
-        self.phases = {(phase.n_frozen, phase.n_skipped): phase for phase in phases}
+        self.phases = {phase.n_frozen: phase for phase in phases}
         self.overhead_seconds, self.overhead_flops = state["overhead_seconds"], state["overhead_flops"]
-        self.skipped_flops_per_sample = dict(state["skipped_flops_per_sample"])
 
 
 def training_flops(model: nn.Module, call: Call, frozen: Collection[str], learned: Collection[nn.Parameter]) -> float:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
-from svcca.capture.batches import batch_size
 from svcca.capture.layers import unwrap
 from svcca.errors import InputError, message
 from svcca.freeze.blocks import BlockSpec, find_blocks, named_blocks
 from svcca.freeze.cost import Call, Clock, training_flops
 from svcca.freeze.frozen_block import FrozenBlock
-from svcca.freeze.prefix_cache import PrefixCache
-from svcca.freeze.requirements import check_optimizers, refuse_compiled, training_group
+from svcca.freeze.requirements import check_optimizers, training_group
 from svcca.freeze.schedules import FixedTimes, Schedule, plan_of
 from svcca.freeze.summary import FreezeEvent, FreezeSummary, PhaseCost
 from svcca.freeze.training_hook import TrainingHook
@@ -23,7 +21,7 @@ from svcca.freeze.training_hook import TrainingHook
 if TYPE_CHECKING:  # torch can be built without it
     from torch.distributed import ProcessGroup
 
-FORMAT = "svcca.freeze_training.1"
+FORMAT = "svcca.freeze_training.2"
 WHERE = "FreezeTraining"
 
 
@@ -48,9 +46,6 @@ class FreezeTraining:
             - `AdaptiveFreezing`: once a block is alike from one snapshot to the next.
 
         total_steps: Number of steps in the whole run.
-        cache_gib: Memory, in GiB, to keep the output of the frozen blocks in, so that they do not run for inputs that
-            come again unchanged. Before it is used, the network's output must be the same to the last bit. Useless with
-            random augmentation. Default: 0, nothing is kept.
         group: Processes that train together, and must freeze alike, where `model` is not a DistributedDataParallel.
 
     Raises:
@@ -59,8 +54,7 @@ class FreezeTraining:
             does not hold the blocks' parameters.
 
     Cost:
-        A counter for fixed times; for `AdaptiveFreezing` a forward pass of its probe set at each snapshot; for the
-        cache a hash of each input, and about nine forward passes of a batch at each freezing.
+        A counter for fixed times; for `AdaptiveFreezing` a forward pass of its probe set at each snapshot.
 
     References:
         Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), section 4.2 and figure 5.
@@ -88,7 +82,6 @@ class FreezeTraining:
         schedule: Schedule = "linear",
         *,
         total_steps: int,
-        cache_gib: float = 0.0,
         group: ProcessGroup | None = None,
     ) -> None:
         if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
@@ -112,10 +105,6 @@ class FreezeTraining:
         self._example: Call | None = None
         hook = TrainingHook(self._keep_example)
         self._watching = self._model.register_forward_pre_hook(hook, with_kwargs=True)
-        self._cache = None
-        if cache_gib > 0:
-            refuse_compiled(model)
-            self._cache = PrefixCache(self._model, int(cache_gib * 2**30), self._clock)
         self._clock.start_step()
 
     def __repr__(self) -> str:
@@ -140,7 +129,7 @@ class FreezeTraining:
             Names of the blocks that freeze now.
         """
         self.n_steps += 1
-        self._clock.finish_step(len(self._frozen), 0 if self._cache is None else self._cache.n_skipped)
+        self._clock.finish_step(len(self._frozen))
         with self._clock.overhead():
             before = len(self.events)
             self._plan.watch(self.n_steps, len(self._frozen))
@@ -154,14 +143,12 @@ class FreezeTraining:
     def unfreeze(self) -> None:
         """Let every block learn again, and remove all hooks: the network is as before, with what it has learned.
 
-        Nothing freezes from here on. The optimiser's state of the frozen parameters starts anew; the cache is emptied.
+        Nothing freezes from here on. The optimiser's state of the frozen parameters starts anew.
         """
         for block in self._frozen:
             block.thaw(self._model.training)
         self._frozen, self._plan = [], FixedTimes((), "unfrozen")
         self._watching.remove()
-        if self._cache is not None:
-            self._cache.close()
 
     def summary(self) -> FreezeSummary:
         """Return what froze when and why, and what that saved, as measured in this run.
@@ -169,21 +156,20 @@ class FreezeTraining:
         Cost:
             A forward and a backward pass on one batch for each number of frozen blocks, to count their operations.
         """
-        costs = []
-        for phase in self._clock.phases.values():
-            flops = self._flops_per_step(phase.n_frozen, phase.n_skipped)
-            costs.append(PhaseCost(phase.n_frozen, phase.n_skipped, phase.n_steps, phase.seconds_per_step, flops))
+        costs = [
+            PhaseCost(phase.n_frozen, phase.n_steps, phase.seconds_per_step, self._flops_per_step(phase.n_frozen))
+            for phase in self._clock.phases.values()
+        ]
         return FreezeSummary(
             blocks=self.blocks,
             events=self.events,
             phases=tuple(costs),
-            baseline_flops_per_step=self._flops_per_step(0, 0),
+            baseline_flops_per_step=self._flops_per_step(0),
             overhead_flops=self._clock.overhead_flops,
             overhead_seconds=self._clock.overhead_seconds,
             n_steps=self.n_steps,
             total_steps=self.total_steps,
             title=type(self._model).__name__,
-            notes=() if self._cache is None else tuple(self._cache.notes),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,14 +209,12 @@ class FreezeTraining:
 
     def _freeze_next(self) -> None:
         self._frozen.append(FrozenBlock(self._model, self.blocks[len(self._frozen)], self._optimizers))
-        if self._cache is not None:
-            self._cache.advance(len(self._frozen), [root for block in self._frozen for root in block.roots])
 
     def _keep_example(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._example = (args, keywords)
         self._watching.remove()
 
-    def _flops_per_step(self, n_frozen: int, n_skipped: int) -> float:
+    def _flops_per_step(self, n_frozen: int) -> float:
         """Return the operations of a step on a batch like the first; NaN before the model was called."""
         if self._example is None:
             return float("nan")
@@ -238,5 +222,4 @@ class FreezeTraining:
             frozen = [name for block in self.blocks[:n_frozen] for name in block.parameters]
             learning = [parameter for block in self._frozen for parameter in block.learned]
             self._flops[n_frozen] = training_flops(self._model, self._example, frozen, learning)
-        skipped = self._clock.skipped_flops_per_sample[n_skipped] if n_skipped else 0.0
-        return self._flops[n_frozen] - skipped * batch_size(self._example, WHERE)
+        return self._flops[n_frozen]

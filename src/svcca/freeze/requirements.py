@@ -1,4 +1,4 @@
-"""What Freeze Training requires: optimisers that fit, processes that freeze alike, a model that runs as Python."""
+"""What Freeze Training requires: optimisers that fit, and processes that freeze alike."""
 
 from __future__ import annotations
 
@@ -57,19 +57,3 @@ def training_group(model: nn.Module) -> ProcessGroup | None:
         raise InputError(message("FreezeTraining model", "find_unused_parameters=True", "False", cause, remedy))
     group: ProcessGroup = model.process_group
     return group
-
-
-def refuse_compiled(model: nn.Module) -> None:
-    """Check that neither a model nor a part of it is compiled: a compiled block cannot be replaced.
-
-    Raises:
-        InputError: If torch.compile was applied.
-    """
-    if any(
-        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
-        for module in model.modules()
-    ):
-        remedy = "Pass cache_gib=0, or the model as it was before torch.compile"
-        raise InputError(
-            message("FreezeTraining cache_gib", "a model that runs as Python", "a compiled one", "", remedy)
-        )

@@ -35,14 +35,12 @@ class PhaseCost:
 
     Attributes:
         n_frozen: Number of frozen blocks.
-        n_skipped: Number of them that did not run forward, because their output came from the cache.
         n_steps: Number of steps.
         seconds_per_step: Median time of a step; NaN if none was timed.
         flops_per_step: Floating-point operations of a step; NaN if they could not be counted.
     """
 
     n_frozen: int
-    n_skipped: int
     n_steps: int
     seconds_per_step: float
     flops_per_step: float
@@ -57,12 +55,11 @@ class FreezeSummary:
         events: Freezings, in order.
         phases: Steps by the number of frozen blocks, with their cost.
         baseline_flops_per_step: Floating-point operations of a step with nothing frozen.
-        overhead_flops: Floating-point operations that were no training: snapshots, finding the frozen prefix.
+        overhead_flops: Floating-point operations that were no training: snapshots.
         overhead_seconds: Time of those.
         n_steps: Number of steps so far.
         total_steps: Number of steps in the whole run.
         title: Name of the network's class.
-        notes: Remarks for the reader, such as why no cache was used.
     """
 
     blocks: tuple[Block, ...]
@@ -74,7 +71,6 @@ class FreezeSummary:
     n_steps: int
     total_steps: int
     title: str = ""
-    notes: tuple[str, ...] = ()
 
     @property
     def baseline_seconds_per_step(self) -> float:
@@ -124,7 +120,7 @@ class FreezeSummary:
         return pd.DataFrame(rows).astype({"frozen_after": "Int64"}).set_index("block")
 
     def phases_to_frame(self) -> pd.DataFrame:
-        """Return a row per phase: blocks frozen, blocks skipped, steps, time and operations of a step."""
+        """Return a row per phase: blocks frozen, steps, time and operations of a step."""
         import pandas as pd
 
         return pd.DataFrame(list(self.phases))
@@ -143,7 +139,7 @@ class FreezeSummary:
         lines.append(
             f"  of which freezing itself took {self.overhead_seconds:.3g} s, {self.overhead_flops:.3g} operations"
         )
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+        return "\n".join(lines)
 
     def plot(self, ax: Axes | None = None) -> tuple[Figure, Axes]:
         """Draw how long each block learned; return the figure and its axes.

@@ -20,7 +20,6 @@ class FreezingCallback:
     Args:
         blocks: Blocks as for `FreezeTraining`. Default: those found in the network.
         schedule: Schedule as for `FreezeTraining`; its steps are those of the optimiser.
-        cache_gib: Memory as for `FreezeTraining`. Default: 0, no cache.
 
     Attributes:
         freezer: `FreezeTraining` of this run, with its `summary()`; None before training starts.
@@ -30,12 +29,10 @@ class FreezingCallback:
         self,
         blocks: Sequence[BlockSpec] | None = None,
         schedule: Schedule = "linear",
-        *,
-        cache_gib: float = 0.0,
     ) -> None:
         super().__init__()
         self.freezer: FreezeTraining | None = None
-        self._blocks, self._schedule, self._cache_gib = blocks, schedule, cache_gib
+        self._blocks, self._schedule = blocks, schedule
 
     def _start(
         self,
@@ -52,7 +49,6 @@ class FreezingCallback:
             self._blocks,
             self._schedule,
             total_steps=total_steps,
-            cache_gib=self._cache_gib,
             group=group,
         )
         if resumed is not None:

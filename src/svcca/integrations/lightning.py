@@ -24,7 +24,6 @@ class FreezeTrainingCallback(FreezingCallback, Callback):
         blocks: Blocks as for `FreezeTraining`, by their names in the network: the one module that holds all parameters,
             or the LightningModule itself where several do. Default: those found in it.
         schedule: Schedule as for `FreezeTraining`; its steps are those of the optimiser.
-        cache_gib: Memory as for `FreezeTraining`. Default: 0, no cache.
 
     Attributes:
         freezer: `FreezeTraining` of this run, with its `summary()`; None before training starts.

@@ -30,8 +30,6 @@ class FreezeTrainingCallback(FreezingCallback, TrainerCallback):
     Args:
         blocks: Blocks as for `FreezeTraining`. Default: those found in the model.
         schedule: Schedule as for `FreezeTraining`; its steps are those of the optimiser.
-        cache_gib: Memory as for `FreezeTraining`. Default: 0, no cache. The Trainer's loader pads each batch on its
-            own, so a sample returns unchanged only where all have one length.
 
     Attributes:
         freezer: `FreezeTraining` of this run, with its `summary()`; None before training starts.
