@@ -240,9 +240,11 @@ def _similarities(
             remedy = "Take them with the same layers, rule and probe set; use an empty folder"
             raise InputError(message(where, f"the same {what}", f"{got} and {expected}", "", remedy))
     grid = snapshot.kept.pairs(other.kept)
+    # Bases are cut when they are taken, if every measure has the step: they need no second cut for every pair.
+    cut = WHOLE if all(measure.svd_step for measure in measures) else step
     return [
         [
-            evaluate_all(measures, grid.pair(i, j), step, f"{row} at step {snapshot.step} x {column}")
+            evaluate_all(measures, grid.pair(i, j), cut, f"{row} at step {snapshot.step} x {column}")
             for j, column in enumerate(other.names)
         ]
         for i, row in enumerate(snapshot.names)

@@ -70,7 +70,9 @@ def similarity_matrices(
         svd_step: _coupled_ranks(grid, rows, next(iter(columns)), step if svd_step else WHOLE) if coupled_ranks else {}
         for svd_step in {measure.svd_step for measure in measures}
     }
-    pairs = _evaluate_pairs(grid, rows, columns, measures, step, column_step, progress)
+    # Layers that were cut when they were decomposed need no second cut for every pair.
+    cuts = (WHOLE, WHOLE) if all_cut else (step, column_step)
+    pairs = _evaluate_pairs(grid, rows, columns, measures, *cuts, progress)
     return [
         SimilarityMatrix(
             values=np.array([[pair[index].similarity for pair in row] for row in pairs]),

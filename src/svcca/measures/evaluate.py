@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -116,17 +116,20 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version  # inference mode counts no versions
 
 
-def _real(found: object, where: str) -> float:
+def _real(found: Any, where: str) -> float:
     """Read what a measure returned: a number, or an array or tensor that holds one.
 
     Raises:
         InputError: If it is no real number.
     """
-    one, got = found, repr(found)
+    if type(found) is float:  # what ours return, once for every pair
+        return found
+    one = found
     if isinstance(found, (Tensor, np.ndarray, np.generic)):
-        got = f"shape {tuple(found.shape)}, {str(found.dtype).removeprefix('torch.')}"
         one = found.item() if math.prod(found.shape) == 1 else None
     if not isinstance(one, SupportsFloat):
+        shaped = hasattr(found, "shape") and hasattr(found, "dtype")
+        got = f"shape {tuple(found.shape)}, {str(found.dtype).removeprefix('torch.')}" if shaped else repr(found)
         raise InputError(message(where, "a real number", got))
     return float(one)
 
