@@ -112,7 +112,7 @@ def message(where: str, expected: str, got: str, cause: str = "", remedy: str = 
 
 
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """Give the known names nearest to a mistyped one, best first.
+    """Return the known names nearest to a mistyped one, best first.
 
     >>> closest("layer1.conv", ["layer1.conv1", "fc", "layer1.conv2"])
     ['layer1.conv2', 'layer1.conv1']

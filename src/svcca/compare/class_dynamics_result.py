@@ -41,7 +41,7 @@ class ClassDynamics(Document):
     title: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the steps together; freeze them."""
+        """Check that the steps fit; make them read-only."""
         steps = np.array(self.steps, dtype=np.int64)
         if not self.sensitivities or steps.shape != (len(self.sensitivities),):
             expected = "a step for each of one or more sensitivities"

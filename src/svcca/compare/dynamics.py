@@ -274,7 +274,7 @@ def prepared(folder: PathLike | None) -> dict[int, Path]:
 
 
 def known(path: Path | None, settings: Settings, observe: Observe) -> Snapshot | None:
-    """Give a snapshot that was kept, where it is whole and of these settings."""
+    """Return a snapshot that was kept, if it is whole and of these settings."""
     if path is None:
         return None
     try:

@@ -72,7 +72,7 @@ class LearningDynamics(Document):
     definition: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the shapes together; freeze the arrays."""
+        """Check that the shapes fit; make the arrays read-only."""
         n_steps, n_layers = len(self.steps), len(self.layers)
         cube = (n_steps, n_layers, n_layers)
         shapes: dict[str, tuple[int, ...]] = {"values": cube, "chance": cube, "ranks": cube[:2], "steps": cube[:1]}

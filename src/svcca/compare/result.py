@@ -100,7 +100,7 @@ class SimilarityMatrix(Document):
     definition: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the shapes together; freeze the arrays."""
+        """Check that the shapes fit; make the arrays read-only."""
         shape = (len(self.rows), len(self.columns))
         if 0 in shape:
             raise InputError(message("SimilarityMatrix", "at least one layer on each side", f"{shape[0]} x {shape[1]}"))

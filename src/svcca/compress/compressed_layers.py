@@ -36,7 +36,7 @@ class CompressedLayer:
 
 
 def corresponding_layers(model: nn.Module, smaller: nn.Module) -> tuple[CompressedLayer, ...]:
-    """Hold every linear layer and convolution of a network against what stands in its place in a smaller one.
+    """Match every linear layer and convolution of a network with what stands in its place in a smaller one.
 
     Raises:
         InputError: If something else does, or the other modules are not the same.

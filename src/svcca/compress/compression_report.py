@@ -92,7 +92,7 @@ class CompressionReport(Document):
         return self.before.accuracy - self.after.accuracy
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a layer: kind, inputs, outputs, directions (missing: it is whole), weights before and after."""
+        """Return a row for each layer: kind, inputs, outputs, directions (missing: it is whole), weights before and after."""
         import pandas as pd
 
         columns = [entry.name for entry in fields(CompressedLayer)]
@@ -100,7 +100,7 @@ class CompressionReport(Document):
         return frame.astype({"directions": "Int64"}).set_index("name").rename_axis("layer")
 
     def totals_to_frame(self) -> pd.DataFrame:
-        """Give a row a quantity (parameters, bytes, flops, seconds, accuracy): before, after, after over before."""
+        """Return a row for each quantity (parameters, bytes, flops, seconds, accuracy): before, after, after over before."""
         import pandas as pd
 
         rows = {
@@ -121,7 +121,7 @@ class CompressionReport(Document):
         return cls(**plain | costs | {"layers": layers})
 
     def __str__(self) -> str:
-        """Tell it in plain words, in columns."""
+        """Return the report as text, in columns."""
         threads = "thread" if self.n_threads == 1 else "threads"
         place = f"on {self.device}, {self.n_threads} {threads}, {self.repeats} forward passes timed"
         lines = [f"{self.title}, a batch of {self.n_samples:,} {place}"]

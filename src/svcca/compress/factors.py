@@ -22,7 +22,7 @@ SLIDING = ("stride", "padding", "dilation", "padding_mode")
 
 
 def as_layer(module: nn.Module) -> Layer:
-    """Give a module that has been checked to be a linear layer or convolution its type."""
+    """Cast a module that has been checked to be a linear layer or convolution."""
     assert isinstance(module, (nn.Linear, nn.Conv2d)), "checked when the layers were chosen"
     return module
 
@@ -38,7 +38,7 @@ def n_inputs(layer: Layer) -> int:
 
 
 def carries_constant(layer: Layer) -> bool:
-    """Tell whether the factors of a convolution need a constant channel: it pads with zeros."""
+    """Return whether the factors of a convolution need a constant channel: it pads with zeros."""
     return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and layer.padding not in (0, (0, 0), "valid")
 
 
@@ -157,7 +157,7 @@ def shaped_as(layer: Layer, weight: Tensor, *, bias: bool, pointwise: bool = Fal
 
 
 def check_compressible(name: str, layer: nn.Module) -> Layer:
-    """Give the layer, where it is one of those that can be factorised.
+    """Return the layer, if it is one of those that can be factorised.
 
     Raises:
         InputError: For any other module, with the reason.

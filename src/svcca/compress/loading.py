@@ -21,7 +21,7 @@ from svcca.io.files import PathLike, write_atomically
 
 
 def load_compressed(model: nn.Module, state: PathLike | Mapping[str, Tensor]) -> nn.Module:
-    """Give a network with the weights of one that `compress` gave: its layers are split as the weights tell.
+    """Return a network with the weights of a compressed one: its layers are split as the weights say.
 
     Args:
         model: The network as it was before it was compressed; left as it is.

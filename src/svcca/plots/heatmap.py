@@ -138,7 +138,7 @@ def _name_layers(ax: Axes, row_labels: Sequence[str], column_labels: Sequence[st
 
 
 def _label_bar(bar: Colorbar, label: str, chance: npt.NDArray[np.float64]) -> None:
-    """Say on the colour bar's right what it shows; mark the chance level, or its range, on its left."""
+    """Label the colour bar on its right; mark the chance level, or its range, on its left."""
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.set_label(label, fontsize=9, parse_math=False)

@@ -50,7 +50,7 @@ class Distributedness:
     title: str = ""
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a k and a column a number of units, the last of them all."""
+        """Return a table with a row for each k and a column for each number of units, all of them last."""
         import pandas as pd
 
         columns = pd.Index([*self.n_units.tolist(), self.n_features], name="units kept")

@@ -118,7 +118,7 @@ class Restriction:
         self._cast: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
 
     def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
-        """Give the output with its tensor projected."""
+        """Return the output with its tensor projected."""
         self.calls += 1
         wanted = self.layer.partition(":")[2]
         found = dict(tensors_in(output))

@@ -48,7 +48,7 @@ class ProjectionCurve:
     title: str = ""
 
     def neurons_needed(self, tolerance: float = 0.01) -> dict[str, int | None]:
-        """Give for each kind the smallest k measured from which on the value stays within a tolerance.
+        """Return, for each kind, the smallest measured k from which the value stays within a tolerance.
 
         That is at least unprojected - tolerance there and at every larger k measured; None where there is none such.
 
@@ -67,7 +67,7 @@ class ProjectionCurve:
         return needed
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a k and a column a kind."""
+        """Return a table with a row for each k and a column for each kind."""
         import pandas as pd
 
         index = pd.Index(self.ks, name="k")

@@ -66,7 +66,7 @@ class Observation(ABC):
         return self
 
     def advice(self, sizes: Sequence[tuple[int, ...]]) -> str:
-        """Say why the rule suits maps of these sizes, each different; "" (default) where it does not."""
+        """Return why the rule suits maps of these sizes, each different; "" (default) where it does not."""
         return ""
 
     # -- of a comparison as a whole ------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Observation(ABC):
         return
 
     def remark(self, n_samples: int) -> str:
-        """Say what ties the samples of every result together, beyond several rows an input; "" (default)."""
+        """Return what ties the samples together, beyond several rows for each input; "" (default)."""
         return ""
 
     def keep(self, rows: Mapping[str, Tensor], step: SVDStep) -> KeptLayers:

@@ -104,7 +104,7 @@ class Fourier(Observation):
             match_frequencies(tuple(x_shape[2:]), tuple(y_shape[2:]), self.resize, f"{x} and {y}")
 
     def remark(self, n_samples: int) -> str:
-        """Say that shifts of one image are not independent."""
+        """Return the remark that shifts of one image are not independent."""
         if self.phases == 1:
             return ""
         return (
@@ -125,7 +125,7 @@ class Fourier(Observation):
 
 
 def _do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Tell whether two maps have no frequencies in common by themselves."""
+    """Return whether two maps have no frequencies in common by themselves."""
     try:
         match_frequencies(a, b, None, "")
     except InputError:
