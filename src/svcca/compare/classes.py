@@ -140,7 +140,7 @@ def sensitivities_of(
     step: SVDStep,
     progress: bool | None,
 ) -> list[ClassSensitivity]:
-    """Compare every layer of a model with every column of its targets, in one pass; return one result for each measure."""
+    """Compare every layer of a model with every column of its targets, in one pass; one result for each measure."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SvccaWarning)
         matrices = compare_sources(

@@ -92,7 +92,7 @@ class CompressionReport(Document):
         return self.before.accuracy - self.after.accuracy
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each layer: kind, inputs, outputs, directions (missing: it is whole), weights before and after."""
+        """Return a row for each layer: kind, inputs, outputs, directions (missing: whole), weights before and after."""
         import pandas as pd
 
         columns = [entry.name for entry in fields(CompressedLayer)]
@@ -100,7 +100,7 @@ class CompressionReport(Document):
         return frame.astype({"directions": "Int64"}).set_index("name").rename_axis("layer")
 
     def totals_to_frame(self) -> pd.DataFrame:
-        """Return a row for each quantity (parameters, bytes, flops, seconds, accuracy): before, after, after over before."""
+        """Return a row for each quantity (parameters, bytes, flops, seconds, accuracy): before, after, ratio."""
         import pandas as pd
 
         rows = {
