@@ -83,7 +83,7 @@ class CompressionCurve(Document):
         return tuple(dict.fromkeys(point.method for point in self.points))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each method and ratio, original first: parameters, share of the original's, accuracy, loss."""
+        """Return a row for each method and ratio, original first: parameters, share of it, accuracy, loss."""
         import pandas as pd
 
         points = [CompressionPoint(ORIGINAL, 1.0, self.parameters, self.accuracy), *self.points]
