@@ -194,24 +194,24 @@ def test_a_queue_that_was_killed_goes_on_to_the_same_weights(queue, tmp_path, mo
     whole = tmp_path / "whole"
     train(entries("quick", whole, None, lambda line: None), whole, lambda line: None)
 
-    def killed(self, items, title):
+    def killed(items, title):
         for epoch in items:
             if (title, epoch) == ("residual-4, seed 0", 2):
                 raise KeyboardInterrupt
             yield epoch
 
-    monkeypatch.setattr(study.Study, "track", killed)
+    monkeypatch.setattr(study, "track", killed)
     with pytest.raises(KeyboardInterrupt):
         train(queue(), tmp_path, lambda line: None)
     assert [listed(entry).split()[0] for entry in queue()] == ["done", "partial", "waiting", "waiting"]
     epochs = []
 
-    def counted(self, items, title):
+    def counted(items, title):
         for epoch in items:
             epochs.append((title, epoch))
             yield epoch
 
-    monkeypatch.setattr(study.Study, "track", counted)
+    monkeypatch.setattr(study, "track", counted)
     train(queue(), tmp_path, lambda line: None)
     assert epochs[:2] == [("residual-4, seed 0", 2), ("conv-4, seed 1", 0)]
     for path in whole.glob("*.safetensors"):
