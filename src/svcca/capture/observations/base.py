@@ -24,7 +24,7 @@ class Observation(ABC):
     any other: observe=Norms(). The methods from `accumulator` on are asked once a comparison, of the rule given for all
     layers; where `observe` gives several by layer, they are asked of one that is `for_all_layers`.
 
-    >>> import svcca
+    >>> import svcca, torch
     >>> class Norms(Observation):  # of each channel of a map: (n, channels, *positions) -> (n, channels)
     ...     def rows(self, output, mask, where):
     ...         return output.flatten(2).norm(dim=2)
